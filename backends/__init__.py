@@ -1,0 +1,1 @@
+"""Backends: what mxc can turn a module into, and the contract for vendors."""

@@ -1,0 +1,1 @@
+"""The passes of mxc, one file each."""
