@@ -7,6 +7,9 @@ An error is one line that says where, what is wrong, and what to do about it:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class MxcError(Exception):
     """A failure the user can act on: the command line prints it on one line and exits with 2."""
@@ -44,3 +47,11 @@ class BadInput(MxcError):
 
 class BackendError(MxcError):
     """A backend, a vendor's plugin or the C compiler failed."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
+    """The error for a `name` that is not among the `known` ones: it suggests the nearest."""
+    choices = sorted(known)
+    near = get_close_matches(name, choices, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(choices)}"
+    return BadInput(f"unknown {kind} {name!r}", hint=hint)

@@ -2,9 +2,9 @@
 
 Every `tests/**/*.mlir` is a file of tests; cases are separated by lines `// -----`.
 
-    // RUN: pass1,pass2{option=value}     in the first case: for all of them; in another: for that one
+    // RUN: pass1,pass2{option=value}     on line 1 for all cases; in another case for that one
     // CHECK: ...                         judged by filecheck against the printed module
-    // RUN-ERROR: text                    instead: parsing, verifying or a pass must fail, saying `text`
+    // RUN-ERROR: text                    instead: parsing, verifying or a pass fails, saying `text`
 
 An empty RUN (`// RUN:`) parses, verifies and prints.
 """
@@ -101,7 +101,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """`golden(name, text)`: `text` equals tests/golden/<name>, or, with --update-golden, becomes it."""
+    """`golden(name, text)`: `text` equals tests/golden/<name>; --update-golden makes it so."""
 
     def check(name: str, text: str) -> None:
         path = TESTS / "golden" / name
