@@ -299,13 +299,9 @@ class Loops:
         if x.shape == tuple(shape):
             return x
         assert prod(shape) == x.size, (x.shape, shape)
-        flat = x
-        if x.rank != 1:
-            flat = (
-                self._view(tensor.CollapseShapeOp, x, (x.size,))
-                if x.rank
-                else self._expand(x, (1,))
-            )
+        if not x.rank:  # xDSL's expand_shape has no form for rank 0
+            return self.gather_view(x, [], shape)
+        flat = x if x.rank == 1 else self._view(tensor.CollapseShapeOp, x, (x.size,))
         if len(shape) == 1:
             return flat
         if not shape:
@@ -322,7 +318,7 @@ class Loops:
         return self._wrap(built, x.element)
 
     def _expand(self, x: Tensor, shape: Sequence[int]) -> Tensor:
-        groups = [list(range(len(shape)))] if x.rank else []
+        groups = [list(range(len(shape)))]
         op = tensor.ExpandShapeOp(
             x.value,
             [],
