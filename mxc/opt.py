@@ -1,12 +1,17 @@
 """`mxc opt`: IR text in, passes, IR text out; the same three functions serve the tests."""
 
+from collections.abc import Callable, Mapping
 from io import StringIO
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
-from xdsl.passes import ModulePass, PassPipeline
+from xdsl.passes import ModulePass, get_pass_option_infos
 from xdsl.printer import Printer
+from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
+from xdsl.utils.exceptions import ArgSpecParseError, ParseError, VerifyException
+
+from mxc.errors import BadInput, unknown
 
 
 def parse(text: str, name: str = "<text>", ctx: Context | None = None) -> tuple[Context, ModuleOp]:
@@ -25,15 +30,46 @@ def parse(text: str, name: str = "<text>", ctx: Context | None = None) -> tuple[
     return ctx, module
 
 
+def parse_input(text: str, name: str, ctx: Context) -> ModuleOp:
+    """`parse` for text that a user wrote.
+
+    Raises:
+        BadInput: if the text is no module, or one that does not verify.
+    """
+    try:
+        return parse(text, name, ctx)[1]
+    except (ParseError, VerifyException) as error:
+        raise BadInput(f"not a valid module: {error}", at=name) from error
+
+
 def parse_passes(spec: str) -> tuple[ModulePass, ...]:
     """The passes of a comma-separated spec, `cse,mx-layout{policy=greedy}`, in order.
 
     Raises:
-        MxcError: if one is unknown, or an option is.
+        BadInput: if the spec cannot be read, a pass or an option is unknown, or a value is wrong.
     """
     from mxc.passes import PASSES
 
-    return PassPipeline.parse_spec(PASSES, spec).passes
+    try:
+        specs = list(parse_pipeline(spec))
+    except ArgSpecParseError as error:
+        hint = "write 'pass{option=value},pass'"
+        raise BadInput(f"cannot read the passes {spec!r}: {error}", hint=hint) from error
+    return tuple(_pass(one, PASSES) for one in specs)
+
+
+def _pass(spec: ArgSpec, known: Mapping[str, Callable[[], type[ModulePass]]]) -> ModulePass:
+    if spec.name not in known:
+        raise unknown("pass", spec.name, known)
+    kind = known[spec.name]()
+    names = {option.name.replace("_", "-") for option in get_pass_option_infos(kind)}
+    for option in spec.parameters:
+        if option.replace("_", "-") not in names:
+            raise unknown(f"option of {spec.name}", option, names)
+    try:
+        return kind.from_pass_spec(spec)
+    except ValueError as error:
+        raise BadInput(f"pass {spec.name}: {error}") from error
 
 
 def apply_passes(ctx: Context, module: ModuleOp, spec: str) -> None:

@@ -1,0 +1,158 @@
+"""The arguments of every command. Imports nothing heavy: `mxc --help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mxc import __version__
+from mxc.errors import BadInput, unknown
+
+DESCRIPTION = "Compile ONNX models to C for NPUs with microscaling (MX) arithmetic."
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are those of mxc."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(message, hint=f"see `{self.prog} --help`")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line; `.run` is the command, to be called with the namespace.
+
+    Raises:
+        BadInput: if the command line is wrong.
+    """
+    parser = _Parser(prog="mxc", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"mxc {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    for add in (_compile, _run, _verify, _opt, _targets, _formats, _ops, _passes):
+        add(commands)
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
+        raise unknown("command", arguments[0], commands.choices)
+    return parser.parse_args(arguments)
+
+
+def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
+    """A new command; what it does is the function `name` of `mxc.cli.commands`, loaded late."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.set_defaults(run=_late(name))
+    return parser
+
+
+def _late(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        status: int = getattr(import_module("mxc.cli.commands"), f"{name}_command")(args)
+        return status
+
+    return run
+
+
+def _compile(commands: Any) -> None:
+    parser = _command(commands, "compile", "compile a model to C")
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="default: MODEL-TARGET in this folder"
+    )
+    _target(parser)
+    _compilation(parser)
+    parser.add_argument(
+        "--stop-after",
+        metavar="PASS",
+        help="stop there and print the IR, to stdout, or to the file that -o names with its "
+        "constants beside it, as .npz",
+    )
+
+
+def _run(commands: Any) -> None:
+    parser = _command(commands, "run", "run a model, or a folder that `mxc compile` wrote")
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx|DIR")
+    _target(parser)
+    _compilation(parser)
+    _inputs(parser)
+    parser.add_argument("--outputs", type=Path, metavar="OUT.npz", help="write the outputs there")
+
+
+def _verify(commands: Any) -> None:
+    parser = _command(
+        commands, "verify", "compare the emitted C with the interpreter and with onnxruntime"
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    _target(parser)
+    _compilation(parser)
+    _inputs(parser)
+    parser.add_argument(
+        "--each-pass",
+        action="store_true",
+        help="run the interpreter after every pass and name the first that changes results",
+    )
+
+
+def _opt(commands: Any) -> None:
+    parser = _command(commands, "opt", "run passes on IR text and print the result")
+    parser.add_argument("file", type=Path, metavar="FILE.mlir", help="`-` for stdin")
+    parser.add_argument("-p", "--passes", default="", metavar="'PASS{OPTION=VALUE},PASS'")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    parser.add_argument(
+        "--constants",
+        type=Path,
+        metavar="FILE.npz",
+        help="the constants of FILE.mlir; those of the result are written beside -o, as .npz",
+    )
+
+
+def _targets(commands: Any) -> None:
+    _command(commands, "targets", "list the targets")
+
+
+def _formats(commands: Any) -> None:
+    _command(commands, "formats", "list the number formats")
+
+
+def _ops(commands: Any) -> None:
+    _command(commands, "ops", "list the ONNX operators that can be compiled")
+
+
+def _passes(commands: Any) -> None:
+    _command(commands, "passes", "list the passes, in the order of the pipeline")
+
+
+def _target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target", default="npu", metavar="T", help="a target or a .toml file; default: npu"
+    )
+
+
+def _inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="IN.npz",
+        help="arrays by input name; default: seeded random data, N(0, 1) or integers 0 and 1",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random data; default: 0")
+
+
+def _compilation(parser: argparse.ArgumentParser) -> None:
+    """The options of a compilation; those not given keep the defaults of `mxc.driver.Options`."""
+    group = parser.add_argument_group("compilation")
+    group.add_argument("--format", metavar="F", help="of weights and activations; default: mxfp8")
+    group.add_argument("--weights", metavar="F", help="format of weights, if another")
+    group.add_argument("--activations", metavar="F", help="format of activations, if another")
+    group.add_argument("--scale-rule", metavar="R", help="rceil, even, floor or ceil")
+    group.add_argument("--float", dest="float_type", metavar="F", help="the rest; default: f32")
+    group.add_argument("--layout", metavar="POLICY", help="greedy (default) or naive")
+    group.add_argument(
+        "--input-dim", action="append", default=[], metavar="NAME=N", help="size of a dimension"
+    )
+    group.add_argument(
+        "--input-value", action="append", default=[], metavar="NAME=V", help="binds an input"
+    )
+    group.add_argument("--config", type=Path, metavar="RULES.toml", help="formats per node")

@@ -1,0 +1,193 @@
+"""What each command does: options to the driver, its results to the terminal."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+
+from mxc import driver
+from mxc.artifact import write_file
+from mxc.cli.terminal import progress, show, table
+from mxc.driver import Options
+from mxc.errors import BadInput
+from mxc.inputs import Array, Port, match, random_inputs, read_npz, write_npz
+
+_TEXT_OPTIONS = ("format", "weights", "activations", "scale_rule", "float_type", "layout", "config")
+
+
+def options_of(args: Namespace, arrays: Mapping[str, Array] | None = None) -> Options:
+    """The options of a compilation; the shapes of `arrays`, if given, size what is not pinned.
+
+    Raises:
+        BadInput: if a NAME=VALUE is not one.
+    """
+    given = {name: getattr(args, name) for name in _TEXT_OPTIONS if getattr(args, name) is not None}
+    return Options(
+        target=args.target,
+        dims={name: _size(name, text) for name, text in _pairs("--input-dim", args.input_dim)},
+        values=dict(_pairs("--input-value", args.input_value)),
+        input_shapes={name: array.shape for name, array in (arrays or {}).items()},
+        **given,
+    )
+
+
+def _pairs(option: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, equals, value) in zip(texts, pairs, strict=True):
+        if not (name and equals and value):
+            raise BadInput(f"{option} {text!r} is not NAME=VALUE")
+    names = [name for name, _, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"{option} {twice[0]!r} is given twice")
+    return [(name, value) for name, _, value in pairs]
+
+
+def _size(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise BadInput(f"--input-dim {name}={text}: a size is a positive integer")
+    return int(text)
+
+
+def compile_command(args: Namespace) -> int:
+    """`mxc compile`."""
+    if args.stop_after is not None:
+        return _compile_until(args)
+    options = options_of(args)
+    folder = args.output or Path(f"{args.model.stem}-{Path(args.target).stem}")
+    with progress() as tell:
+        done = driver.compile_model(args.model, folder, options, progress=tell)
+    result = {
+        "model": done.model,
+        "target": done.target,
+        "output": str(done.folder),
+        "files": list(done.files),
+        "seconds": round(done.seconds, 3),
+    }
+    show(args.json, result, [f"{done.folder}: {', '.join(done.files)} ({done.seconds:.1f} s)"])
+    return 0
+
+
+def _compile_until(args: Namespace) -> int:
+    options = options_of(args)
+    with progress() as tell:
+        model = driver.lowered(args.model, options, args.stop_after, progress=tell)
+    _show_module(args, {"stop_after": args.stop_after}, model.ctx, model.module)
+    return 0
+
+
+def run_command(args: Namespace) -> int:
+    """`mxc run`."""
+    arrays = None if args.inputs is None else read_npz(args.inputs)
+    with progress() as tell:
+        if args.model.is_dir():
+            ports, runs = driver.artifact_ports(args.model), driver.run_artifact
+            outputs = runs(args.model, _arrays(args, arrays, ports[0]))
+            name, ports_out = args.model.name, ports[1]
+        else:
+            options = options_of(args, arrays)
+            model = driver.import_model(args.model, options)
+            inputs = _arrays(args, arrays, model.inputs)
+            outputs = driver.run_model(model, options, inputs, progress=tell)
+            name, ports_out = model.name, model.outputs
+    named = {port.name: array for port, array in zip(ports_out, outputs, strict=True)}
+    if args.outputs is not None:
+        write_npz(args.outputs, named)
+    result = {
+        "model": name,
+        "target": args.target,
+        "outputs": [_summary(*o) for o in named.items()],
+    }
+    rows = [(key, array.dtype.name, str(list(array.shape))) for key, array in named.items()]
+    show(args.json, result, table(rows))
+    return 0
+
+
+def _arrays(
+    args: Namespace, arrays: Mapping[str, Array] | None, ports: Sequence[Port]
+) -> tuple[Array, ...]:
+    """The inputs: those of the file, checked, or seeded random ones."""
+    if arrays is None:
+        return random_inputs(ports, args.seed)
+    try:
+        return match(ports, arrays)
+    except BadInput as error:
+        raise error.within(str(args.inputs)) from None
+
+
+def _summary(name: str, array: Array) -> dict[str, Any]:
+    return {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
+
+
+def verify_command(args: Namespace) -> int:
+    """`mxc verify`: 0 if all bits agree, else 1."""
+    from mxc.verify import verify_model
+
+    arrays = None if args.inputs is None else read_npz(args.inputs)
+    options = options_of(args, arrays)
+    with progress() as tell:
+        model = driver.import_model(args.model, options)
+        inputs = _arrays(args, arrays, model.inputs)
+        verdict = verify_model(
+            args.model, model, options, inputs, each_pass=args.each_pass, progress=tell
+        )
+    show(args.json, verdict.as_json(), verdict.lines())
+    return 0 if verdict.passed else 1
+
+
+def opt_command(args: Namespace) -> int:
+    """`mxc opt`."""
+    from mxc import opt
+    from mxc.constant_files import load_constants
+    from mxc.dialects import new_context
+
+    ctx = new_context()
+    text = _read_text(args.file)
+    if args.constants is not None:
+        load_constants(args.constants, ctx)
+    module = opt.parse_input(text, str(args.file), ctx)
+    opt.apply_passes(ctx, module, args.passes)
+    _show_module(args, {"passes": args.passes}, ctx, module)
+    return 0
+
+
+def _show_module(args: Namespace, result: dict[str, Any], ctx: Context, module: ModuleOp) -> None:
+    """Prints IR, or writes it to `args.output` and its constants beside it, as `.npz`."""
+    from mxc.constant_files import save_constants
+    from mxc.opt import print_module
+
+    text = print_module(module)
+    if args.output is None:
+        show(args.json, {**result, "ir": text}, [text.rstrip("\n")])
+        return
+    save_constants(args.output.with_suffix(".npz"), ctx, module)
+    write_file(args.output, text.encode())
+    show(args.json, {**result, "output": str(args.output)}, [])
+
+
+def _read_text(path: Path) -> str:
+    if str(path) == "-":
+        return sys.stdin.read()
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise BadInput(f"cannot read: {error.strerror}", at=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise BadInput("not text", at=str(path)) from error
+
+
+def targets_command(args: Namespace) -> int:
+    """`mxc targets`."""
+    from mxc.targets import load_target, shipped_targets
+
+    targets = [load_target(name) for name in shipped_targets()]
+    result = {
+        "targets": [{"name": t.name, "backend": t.backend, "summary": t.summary} for t in targets]
+    }
+    show(args.json, result, table([(t.name, t.summary) for t in targets]))
+    return 0

@@ -1,0 +1,168 @@
+"""Verification: emitted C against the interpreter, bit for bit; and both against the float model.
+
+Law 1 makes `==` the test between the interpreter and C: every operation below `lower-to-linalg` has
+one result. How far a quantised model strays from the float model is not judged but measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mxc import driver
+from mxc.compare import OutputError, differences, output_error, relative_change
+from mxc.driver import Model, Options, Progress, silent
+from mxc.inputs import Array
+from mxc.passes.pipelines import EXACT, QUANTISING, Stage, Step
+from mxc.reference import float_model
+
+ROUNDING_TOLERANCE = 1e-3
+"""How much a pass that rounds anew may change a float output, relative to its largest value."""
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What the interpreter saw change when a pass had run."""
+
+    name: str
+    allowed: str
+    """What the pass may change, as the pipeline says: exact, rounding or quantising."""
+
+    changed: int
+    """Output elements whose bits changed."""
+
+    max_rel_err: float
+    """Largest change, relative to the largest value of its output."""
+
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of `mxc verify`."""
+
+    model: str
+    target: str
+    format: str
+    bit_exact: bool
+    """Whether the emitted C and the interpreter agree to the last bit, any NaN equal to any."""
+
+    mismatches: int
+    """Output elements in which they differ."""
+
+    outputs: list[OutputError]
+    reference: str | None
+    """What ran the float model, or None if nothing could."""
+
+    layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    passes: list[PassResult] = field(default_factory=list[PassResult])
+
+    @property
+    def first_wrong_pass(self) -> str | None:
+        """The first pass that changed what it must not."""
+        return next((one.name for one in self.passes if not one.ok), None)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all that is judged is right."""
+        return self.bit_exact and self.first_wrong_pass is None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `mxc verify --json` prints; `passes` only with `--each-pass`."""
+        result = asdict(self)
+        if self.passes:
+            result["first_wrong_pass"] = self.first_wrong_pass
+        else:
+            del result["passes"]
+        return result
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        agreement = "equal" if self.bit_exact else f"DIFFER in {self.mismatches} elements"
+        lines = [f"{self.model} ({self.format}, {self.target}): C and interpreter {agreement}"]
+        for one in self.passes:
+            mark = "ok" if one.ok else "WRONG"
+            change = f"{one.changed} changed, {one.max_rel_err:.3g} relative"
+            lines.append(f"  {one.name}: {mark} ({one.allowed}; {change})")
+        for out in self.outputs:
+            figures = f"SQNR {_text(out.sqnr_db)} dB, max error {_text(out.max_abs_err)}"
+            lines.append(f"  {out.name} {out.shape}: {figures} against {self.reference}")
+        return lines
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def verify_model(
+    path: Path,
+    model: Model,
+    options: Options,
+    inputs: Sequence[Array],
+    *,
+    each_pass: bool = False,
+    progress: Progress = silent,
+) -> Verdict:
+    """Compiles `model`, just imported from `path`, runs it on `inputs` and compares.
+
+    Raises:
+        MxcError: if the model cannot be compiled, built or run.
+    """
+    stages = driver.pipeline(options)
+    watch = _Watch(stages, inputs, each_pass)
+    if each_pass:
+        watch.look(model)
+    driver.lower(model, stages, progress=progress, after_pass=watch)
+    actual = driver.build_and_run(model, options, inputs, progress=progress)
+    differ = [differences(a, b) for a, b in zip(actual, watch.expected, strict=True)]
+    progress("reference")
+    reference, floats = float_model(path, model, options, inputs)
+    outputs = [
+        output_error(port.name, array, wanted)
+        for port, array, wanted in zip(model.outputs, actual, floats or (), strict=False)
+    ]
+    return Verdict(
+        model=model.name,
+        target=options.target,
+        format=options.format,
+        bit_exact=not any(differ),
+        mismatches=sum(differ),
+        outputs=outputs,
+        reference=reference,
+        passes=watch.results,
+    )
+
+
+class _Watch:
+    """Runs the interpreter where results are wanted: at the end of the loops level, or always."""
+
+    def __init__(self, stages: Sequence[Stage], inputs: Sequence[Array], each: bool) -> None:
+        self.inputs, self.each = inputs, each
+        self.last_of_loops = [s.steps[-1] for s in stages if s.level == "loops"][-1]
+        self.expected: tuple[Array, ...] = ()
+        self.results: list[PassResult] = []
+
+    def look(self, model: Model) -> None:
+        """Runs the module as it is."""
+        self.expected = driver.interpret(model, self.inputs)
+
+    def __call__(self, stage: Stage, step: Step, model: Model) -> None:
+        if self.each:
+            before = self.expected
+            self.look(model)
+            self.results.append(_compare(step, before, self.expected))
+        elif step is self.last_of_loops:
+            self.look(model)
+
+
+def _compare(step: Step, before: Sequence[Array], after: Sequence[Array]) -> PassResult:
+    pairs = list(zip(before, after, strict=True))
+    changed = sum(differences(a, b) for a, b in pairs)
+    error = max((relative_change(a, b) for a, b in pairs), default=0.0)
+    if step.changes == QUANTISING:
+        ok = True
+    else:
+        ok = changed == 0 or (step.changes != EXACT and error <= ROUNDING_TOLERANCE)
+    return PassResult(step.name, step.changes, changed, min(error, 1e308), ok)

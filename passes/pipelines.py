@@ -1,0 +1,110 @@
+"""The pipeline as data: which passes run, in which order, and why there.
+
+A step is a pass spec in which `$name` stands for an option of the compilation. Between stages lie
+named slots, where vendors and researchers put passes of their own. The driver verifies the module
+at the end of each stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from string import Template
+
+EXACT = "exact"
+ROUNDING = "rounding"
+QUANTISING = "quantising"
+"""How a pass may change results: not by a bit; by float rounding; by quantisation it introduces."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pass with its options, and the reason for its place."""
+
+    spec: str
+    reason: str
+    changes: str = EXACT
+    """`EXACT`, `ROUNDING` or `QUANTISING`: what `mxc verify --each-pass` holds the pass to."""
+
+    @property
+    def name(self) -> str:
+        """The name of the pass, without options."""
+        return self.spec.partition("{")[0]
+
+    def filled(self, options: Mapping[str, str]) -> Step:
+        """The step with `$name` replaced by `options[name]`."""
+        return Step(Template(self.spec).substitute(options), self.reason, self.changes)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps that take a module from one level of the IR to the next."""
+
+    name: str
+    level: str
+    """The level of the IR at the end: graph, mx, loops or machine."""
+
+    steps: tuple[Step, ...]
+    slot: str = ""
+    """The name of the slot that follows the stage, if there is one."""
+
+
+STAGES = (
+    Stage(
+        "import",
+        "graph",
+        (
+            Step("canonicalize", "what the exporter left behind, so that patterns see through"),
+            Step("fold", "constants that canonicalize exposed"),
+            Step("cse", "equal subgraphs are quantised once, not twice"),
+            Step("dce", "what nothing uses must not be quantised"),
+        ),
+        slot="after-import",
+    ),
+    Stage(
+        "quantize",
+        "mx",
+        (
+            Step(
+                "mx-quantize{weights=$weights activations=$activations scale-rule=$scale_rule}",
+                "by policy, before any choice of blocks",
+                QUANTISING,
+            ),
+        ),
+        slot="after-quantize",
+    ),
+    Stage(
+        "layout",
+        "mx",
+        (Step("mx-layout{policy=$layout}", "sees all contractions at once", QUANTISING),),
+        slot="after-layout",
+    ),
+    Stage(
+        "lower",
+        "loops",
+        (
+            Step("lower-to-linalg", "every value is now known with its type and layout", ROUNDING),
+            Step("expand-math", "exp, erf ... as exact operations, before fusion", ROUNDING),
+            Step("fuse", "no value is stored that its only consumer could compute"),
+        ),
+        slot="after-lowering",
+    ),
+    Stage(
+        "machine",
+        "machine",
+        (
+            Step("bufferize", "tensors become buffers, views become offsets"),
+            Step("plan-memory", "lifetimes are final: addresses in one arena"),
+            Step("schedule-dma", "with addresses known, transfers and events"),
+        ),
+        slot="after-tiling",
+    ),
+)
+"""The pipeline of every target, in order."""
+
+
+def steps(stages: tuple[Stage, ...] = STAGES) -> Iterator[tuple[Stage, Step]]:
+    """Every step with its stage, in order."""
+    for stage in stages:
+        for step in stage.steps:
+            yield stage, step
