@@ -1,0 +1,58 @@
+"""The reference: runs a module of any level on numpy arrays. It is the bit-exact definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Operation
+
+from mxc.backends.ref import loops, mx, onnx, scalar, tensor
+from mxc.backends.ref.interpreter import Machine, Values, runs
+from mxc.constants import ConstantTable
+from mxc.dialects.types import numpy_dtype
+from mxc.errors import BadInput
+
+__all__ = ["Machine", "run", "runs"]
+_TABLES = (loops, mx, onnx, scalar, tensor)
+
+
+def run(
+    module: ModuleOp,
+    ctx: Context,
+    inputs: Sequence[NDArray[Any]],
+    watch: Callable[[Operation, Values], None] | None = None,
+) -> tuple[NDArray[Any], ...]:
+    """Calls `main` of `module` with `inputs`, in the order of its arguments.
+
+    Arrays have the dtypes of the graph level at any level: where the module has a signless type,
+    `uint8` arrays are reinterpreted on the way in, and results are as the module declares them.
+    `watch(op, results)` sees every operation of the function's body.
+
+    Raises:
+        BadInput: if an array does not fit its argument's type.
+        CannotLower: on an operation the interpreter has no rule for.
+    """
+    function = next(op for op in module.ops if isinstance(op, FuncOp))
+    args = [
+        _fit(np.asarray(array), arg.type, i)
+        for i, (array, arg) in enumerate(zip(inputs, function.body.block.args, strict=True))
+    ]
+    with np.errstate(all="ignore"):
+        return Machine(module, ConstantTable.of(ctx), watch).call(args)
+
+
+def _fit(array: NDArray[Any], type: Any, index: int) -> NDArray[Any]:
+    dtype, shape = numpy_dtype(type.element_type), type.get_shape()
+    if array.dtype.kind == "u" and dtype.kind == "i" and array.dtype.itemsize == dtype.itemsize:
+        array = array.view(dtype)
+    if array.dtype != dtype or array.shape != shape:
+        raise BadInput(
+            f"input {index} is {array.dtype}{list(array.shape)}, not {dtype}{list(shape)}"
+        )
+    return array

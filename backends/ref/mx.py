@@ -1,0 +1,95 @@
+"""How the reference runs the `mx` dialect: unpack, call the numerics, pack. No arithmetic here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mxc import numerics
+from mxc.backends.ref.interpreter import Machine, Values, runs
+from mxc.dialects import mx
+from mxc.dialects.types import shape_of, signless
+from mxc.dialects.mx import RecipeAttr
+from mxc.numerics import Recipe
+
+
+def recipe_of(attr: RecipeAttr) -> Recipe:
+    """The numerics' recipe that the attribute spells out."""
+    return Recipe(
+        scale_rule=attr.rule.data,
+        special=attr.special.data,
+        tie=attr.tie.data,
+        min_scale_byte=attr.min_scale_byte.data,
+    )
+
+
+@runs(mx.ConstantOp)
+def constant(machine: Machine, op: mx.ConstantOp, args: Values) -> Values:
+    """The array of the table; below the graph level unsigned integers are reinterpreted."""
+    value = machine.constants[op.key]
+    if isinstance(value, np.ndarray) and value.dtype.kind == "u":
+        element: Any = op.output.type.element_type
+        if element == signless(element):
+            value = value.view(f"i{value.dtype.itemsize}")
+    return (value,)
+
+
+@runs(mx.QuantizeOp)
+def quantize(machine: Machine, op: mx.QuantizeOp, args: Values) -> Values:
+    """Codes and scales by the recipe."""
+    block = mx.block_of(op.output.type)
+    assert block is not None
+    recipe = recipe_of(op.recipe)
+    return (numerics.quantize(args[0], block.format, block=block.shape, recipe=recipe),)
+
+
+@runs(mx.DequantizeOp)
+def dequantize(machine: Machine, op: mx.DequantizeOp, args: Values) -> Values:
+    """The exact values, in f32."""
+    return (args[0].dequantize(),)
+
+
+@runs(mx.RequantizeOp)
+def requantize(machine: Machine, op: mx.RequantizeOp, args: Values) -> Values:
+    """Other blocks or another format, through the exact values."""
+    block = mx.block_of(op.output.type)
+    assert block is not None
+    recipe = recipe_of(op.recipe)
+    return (numerics.requantize(args[0], block.format, block=block.shape, recipe=recipe),)
+
+
+@runs(mx.MatMulOp)
+def matmul(machine: Machine, op: mx.MatMulOp, args: Values) -> Values:
+    """The product, added up by the contract."""
+    return (numerics.matmul(args[0], args[1], op.contract.data),)
+
+
+@runs(mx.ConvOp)
+def conv(machine: Machine, op: mx.ConvOp, args: Values) -> Values:
+    """The convolution, added up by the contract."""
+    return (
+        numerics.conv(
+            args[0],
+            args[1],
+            strides=op.strides.get_values(),
+            pads=op.pads.get_values(),
+            dilations=op.dilations.get_values(),
+            groups=op.groups.value.data,
+            contract=op.contract.data,
+        ),
+    )
+
+
+@runs(mx.TransposeOp)
+def transpose(machine: Machine, op: mx.TransposeOp, args: Values) -> Values:
+    """Codes and scales permuted."""
+    return (numerics.transpose(args[0], op.permutation.get_values()),)
+
+
+@runs(mx.ReshapeOp)
+def reshape(machine: Machine, op: mx.ReshapeOp, args: Values) -> Values:
+    """Codes and scales under the other shape: blocks stay whole, so both reshape in order."""
+    block = mx.block_of(op.output.type)
+    assert block is not None
+    return (args[0].reshape(shape_of(op.output), block.shape),)
