@@ -44,26 +44,21 @@ def _is_integer(array: Array) -> bool:
 
 
 def output_error(name: str, actual: Array, wanted: Array) -> OutputError:
-    """The error figures of `actual` against `wanted`."""
+    """The error figures of `actual` against `wanted`; NaN and infinity must agree, and count 0."""
     a, w = _wide(actual), _wide(wanted)
-    agree = (a == w) | (np.isnan(a) & np.isnan(w))
-    finite = bool((agree | (np.isfinite(a) & np.isfinite(w))).all())
-    shape = list(actual.shape)
-    if not finite:
-        return OutputError(name, shape, None, None, None, None)
-    error = np.zeros_like(a)
-    np.subtract(a, w, out=error, where=~agree)
-    signal, noise = _power(w), float(np.sum(error * error))
-    sqnr = None if not noise or not signal else 10 * float(np.log10(signal / noise))
-    norm = np.sqrt(_power(a) * signal)
-    inner = float(np.sum(np.multiply(a, w, where=np.isfinite(a) & np.isfinite(w), out=a * 0)))
-    cosine = inner / float(norm) if norm else None
-    largest = float(np.max(np.abs(error), initial=0.0))
-    return OutputError(name, shape, sqnr, cosine, largest, _ulps(actual, wanted))
-
-
-def _power(x: NDArray[np.float64]) -> float:
-    return float(np.sum(x * x, where=np.isfinite(x)))
+    finite = np.isfinite(w)
+    if not ((a == w) | (np.isnan(a) & np.isnan(w)) | (finite & np.isfinite(a))).all():
+        return OutputError(name, list(actual.shape), None, None, None, None)
+    a, w = np.where(finite, a, 0), np.where(finite, w, 0)
+    signal, noise, power = (float(np.sum(x * x)) for x in (w, a - w, a))
+    return OutputError(
+        name,
+        list(actual.shape),
+        sqnr_db=10 * float(np.log10(signal / noise)) if signal and noise else None,
+        cosine=float(np.sum(a * w) / np.sqrt(power * signal)) if power and signal else None,
+        max_abs_err=float(np.max(np.abs(a - w), initial=0.0)),
+        max_ulp=_ulps(actual, wanted),
+    )
 
 
 def _ulps(actual: Array, wanted: Array) -> int | None:

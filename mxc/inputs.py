@@ -42,16 +42,14 @@ def read_npz(path: Path) -> dict[str, Array]:
         BadInput: if it is not an `.npz` of plain arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise BadInput("holds one array without a name", hint="write it with numpy.savez")
-            return {key: file[key] for key in file.files}
+        with path.open("rb") as stream, zipfile.ZipFile(stream):
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
     except FileNotFoundError as error:
         raise BadInput("no such file", at=str(path)) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BadInput(f"not an .npz of plain arrays: {error}", at=str(path)) from error
-    except BadInput as error:
-        raise error.within(str(path)) from None
 
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:

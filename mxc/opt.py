@@ -48,6 +48,8 @@ def parse_passes(spec: str) -> tuple[ModulePass, ...]:
     Raises:
         BadInput: if the spec cannot be read, a pass or an option is unknown, or a value is wrong.
     """
+    if not spec.strip():
+        return ()
     from mxc.passes import PASSES
 
     try:
