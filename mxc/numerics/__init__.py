@@ -1,0 +1,30 @@
+"""MX arithmetic on numpy arrays: what the `mx` operations mean, free of any IR.
+
+The interpreter and the folder run these functions; the C header is made from the same tables and
+tested against them, bit for bit. Source: OCP Microscaling Formats (MX) v1.0.
+"""
+
+from mxc.numerics.blocks import BlockArray, block_values
+from mxc.numerics.contract import CONTRACTS, dot, matmul
+from mxc.numerics.conv import conv
+from mxc.numerics.formats import ELEMENTS, FORMATS, Element, Format, format_of
+from mxc.numerics.quantize import quantize, requantize
+from mxc.numerics.recipe import Recipe, default_recipe
+
+__all__ = [
+    "CONTRACTS",
+    "ELEMENTS",
+    "FORMATS",
+    "BlockArray",
+    "Element",
+    "Format",
+    "Recipe",
+    "block_values",
+    "conv",
+    "default_recipe",
+    "dot",
+    "format_of",
+    "matmul",
+    "quantize",
+    "requantize",
+]

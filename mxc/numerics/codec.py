@@ -1,0 +1,143 @@
+"""Elements: from scaled values to codes and back, exact to the bit.
+
+One formula serves every float element and every width of input. With `n` the magnitude in units
+of the spacing `2**(max(E, emin) - mantissa_bits)` at its place, rounded to an integer, the code is
+`n + (max(E, emin) - emin) * 2**mantissa_bits`: a carry of the mantissa moves into the exponent by
+itself, and subnormals need no case. Adding the power of two whose last bit is the spacing rounds
+to nearest even in one IEEE addition.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mxc.numerics.formats import Element
+from mxc.numerics.recipe import Recipe
+
+Array = NDArray[Any]
+
+_FRACTION = {4: 23, 8: 52}
+"""The fraction bits of f32 and f64, by size."""
+
+
+def decode(codes: Array, element: Element) -> NDArray[np.float32]:
+    """The value of each code (before the scale), f32, exact."""
+    return np.take(element.values32, codes.view(np.uint8), mode="clip")
+
+
+def encode(values: Array, element: Element, recipe: Recipe, index: Array | int = 0) -> Array:
+    """The codes of scaled values: uint8, or int8 for a two's complement element.
+
+    `values` are f32 or f64, contiguous, and are overwritten. Magnitudes above the largest element
+    saturate (see `Recipe.overflow`). The codes of NaNs are unspecified: NaN lives in the scale of
+    the block (HiFloat8, which has no scale, encodes it). `index` are the places of the elements
+    in the whole tensor, for stochastic rounding.
+    """
+    if element.kind == "hif8":
+        return _encode_hif8(values, element)
+    if element.kind == "int":
+        return _encode_int(values, element, recipe, index)
+    bits = values.view(f"u{values.itemsize}")
+    sign = (bits >> bits.dtype.type(8 * values.itemsize - 8)).astype(np.uint8)
+    np.abs(values, out=values)
+    special = recipe.overflow == "special" and element.special != "none"
+    np.minimum(values, 2.0 ** (element.emax + 1) if special else element.max, out=values)
+    if recipe.tie == "even":
+        codes = _nearest_even(values, element)
+    else:
+        codes = _by_rule(values, element, recipe, index)
+    if special:
+        np.minimum(codes, element.max_code + 1, out=codes)
+    sign &= 0x80
+    if element.special == "fnuz":
+        sign *= codes != 0
+    sign >>= 8 - element.bits
+    codes |= sign
+    return codes
+
+
+def _nearest_even(values: Array, element: Element) -> NDArray[np.uint8]:
+    """The codes of magnitudes not above the largest element; overwrites them."""
+    size, fraction = values.itemsize, _FRACTION[values.itemsize]
+    drop = fraction - element.mantissa_bits
+    bits = values.view(f"i{size}")
+    base = _bias(size) + element.emin
+    exponent = bits & _exponent_mask(size)
+    np.maximum(exponent, base << fraction, out=exponent)
+    spacing = exponent + (drop << fraction)
+    values += spacing.view(values.dtype)
+    bits -= spacing
+    exponent >>= drop
+    bits += exponent
+    bits -= base << element.mantissa_bits
+    return bits.astype(np.uint8)
+
+
+def _by_rule(values: Array, element: Element, recipe: Recipe, index: Array | int) -> Array:
+    """As `_nearest_even`, for the other tie rules."""
+    size, fraction = values.itemsize, _FRACTION[values.itemsize]
+    base = _bias(size) + element.emin
+    exponent = values.view(f"i{size}") >> fraction
+    np.maximum(exponent, base, out=exponent)
+    inverse = (2 * _bias(size) + element.mantissa_bits - exponent) << fraction
+    counts = _round(values * inverse.view(values.dtype), recipe, index)
+    return (counts.astype(np.int64) + ((exponent - base) << element.mantissa_bits)).astype(np.uint8)
+
+
+def _encode_int(values: Array, element: Element, recipe: Recipe, index: Array | int) -> Array:
+    """The codes of a two's complement element: never the most negative one."""
+    limit = element.max_code
+    values *= 1 << element.mantissa_bits
+    if recipe.tie == "even":
+        np.rint(values, out=values)
+        np.clip(values, -limit, limit, out=values)
+        return values.astype(np.int8)
+    magnitudes = np.minimum(_round(np.minimum(np.abs(values), limit), recipe, index), limit)
+    return np.copysign(magnitudes, values).astype(np.int8)
+
+
+def _round(counts: Array, recipe: Recipe, index: Array | int) -> Array:
+    """Non-negative counts rounded to integers by a tie rule other than `even`."""
+    whole = np.floor(counts)
+    rest = counts - whole
+    if recipe.tie == "away":
+        return whole + (rest >= 0.5)
+    if recipe.tie == "zero":
+        return whole + (rest > 0.5)
+    parts = np.nan_to_num(rest * 2.0**32, nan=0).astype(np.uint64)
+    return whole + (parts + random_bits(recipe.seed, index) >= 2**32)
+
+
+def random_bits(seed: int, index: Array | int) -> NDArray[np.uint64]:
+    """The top 32 bits of splitmix64 at counter `seed * 2**32 + index`."""
+    z = np.asarray(index, np.uint64) + np.uint64((seed << 32) % 2**64)
+    z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (z ^ (z >> np.uint64(31))) >> np.uint64(32)
+
+
+def _encode_hif8(values: Array, element: Element) -> NDArray[np.uint8]:
+    """HiFloat8: nearest, ties away from zero; at least 1.25 * 2**15 is infinity."""
+    codes = np.arange(0x80)
+    codes = codes[np.argsort(element.values[codes], kind="stable")]
+    steps = element.values[codes].copy()
+    steps[-1] = 1.5 * element.max  # where the value after the largest would be
+    middles = (steps[1:] + steps[:-1]) / 2
+    sign = np.signbit(values)
+    nearest = np.searchsorted(middles, np.abs(values).astype(np.float64), side="right")
+    result = codes[nearest].astype(np.uint8)
+    result[sign & (result != 0)] |= 0x80
+    result[np.isnan(values)] = 0x80
+    return result
+
+
+def _bias(size: int) -> int:
+    return 127 if size == 4 else 1023
+
+
+def _exponent_mask(size: int) -> int:
+    return 0x7F800000 if size == 4 else 0x7FF0000000000000

@@ -1,0 +1,142 @@
+"""Contractions: sums of products in a named order, with a named rounding after each step.
+
+Three contracts say what the sum over `k` means. The accumulator is f32 and starts at +0.
+
+* `block-exact`, for two block operands: for each step of 32 in ascending `k` (fewer where a block
+  is shorter, so that both scales are constant within a step), the exact sum of the products times
+  both scales is rounded once to f32 (to nearest even) and added to the accumulator, which rounds
+  again. It does not depend on tiles or on the order within a block. Tensor scales (NVFP4) are
+  multiplied together in f32, and onto the result at the end.
+* `sequential`: for each `k` in ascending order the product is rounded to f32, then the sum. Block
+  operands take part with their f32 values.
+* `sequential-fma`: the same with one rounding of `acc + a * b`. Equal to `sequential` where the
+  products are exact, as with at most 12 significant bits in each factor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from mxc.errors import BadInput
+from mxc.numerics.accumulate import Terms, accumulate
+from mxc.numerics.blocks import BlockArray
+from mxc.numerics.exact import exact_values, split
+
+Array = NDArray[Any]
+Operand = BlockArray | Array
+
+Contract = Literal["block-exact", "sequential", "sequential-fma"]
+CONTRACTS: tuple[str, ...] = get_args(Contract)
+
+STEP = 32
+"""The most products that `block-exact` adds before it rounds."""
+
+_FLOATS = (np.dtype("f4"), np.dtype("f2"), np.dtype(ml_dtypes.bfloat16))
+
+
+def matmul(a: Operand, b: Operand, contract: str = "block-exact") -> NDArray[np.float32]:
+    """`a` [..., M, K] times `b` [..., K, N] in f32, [..., M, N]; leading axes broadcast.
+
+    Float operands are f32, f16 or bf16.
+
+    Raises:
+        BadInput: for shapes that do not fit, an unknown contract, float operands in `block-exact`.
+    """
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        raise BadInput(f"cannot multiply {a.shape} by {b.shape}")
+    depth = a.shape[-1]
+    step = step_of(contract, (a, -1), (b, -2))
+    bounds = [*range(0, depth, step), depth]
+    with np.errstate(all="ignore"):
+        lhs, rhs = operands(a, b, contract, step)
+        batch, stacked = _stack(lhs, rhs)
+        terms = Terms(stacked[:-1], stacked[-1], bounds, contract)
+        result = accumulate(terms).reshape(*batch, a.shape[-2], b.shape[-1])
+        return finish(result, a, b, contract)
+
+
+def dot(a: Operand, b: Operand, contract: str = "block-exact") -> NDArray[np.float32]:
+    """The dot products of `a` and `b`, both [..., K], along the last axis: [...]."""
+    if a.ndim < 1 or a.shape != b.shape:
+        raise BadInput(f"cannot take the dot product of {a.shape} and {b.shape}")
+    return matmul(_with_axis(a, -2), _with_axis(b, -1), contract)[..., 0, 0]
+
+
+def _with_axis(a: Operand, axis: int) -> Operand:
+    """`a` with an axis of one element put in, so that it becomes `axis`."""
+    if not isinstance(a, BlockArray):
+        return np.expand_dims(a, axis)
+    place = a.ndim + 1 + axis
+    block = (*a.block[:place], 1, *a.block[place:])
+    codes, scales = np.expand_dims(a.codes, place), np.expand_dims(a.scales, place)
+    return replace(a, codes=codes, scales=scales, block=block)
+
+
+def step_of(contract: str, *along: tuple[Operand, int]) -> int:
+    """The products added exactly: 32, or fewer where blocks along the given axes are shorter.
+
+    Raises:
+        BadInput: for an unknown contract, or operands that it does not take.
+    """
+    if contract not in CONTRACTS:
+        raise BadInput(f"unknown contract '{contract}'", hint=f"known are {', '.join(CONTRACTS)}")
+    step = STEP
+    for a, axis in along:
+        if not isinstance(a, BlockArray):
+            _check_float(a, contract)
+        elif contract == "block-exact":
+            if a.format.element is None:
+                raise BadInput(f"block-exact does not take {a.format}", hint="use sequential")
+            if a.block[axis] < a.shape[axis]:
+                step = math.gcd(step, a.block[axis])
+    return step
+
+
+def _check_float(a: Array, contract: str) -> None:
+    if contract == "block-exact":
+        raise BadInput("block-exact takes two block operands", hint="quantise, or use sequential")
+    if a.dtype not in _FLOATS:
+        raise BadInput(f"cannot contract {a.dtype}", hint="f32, f16 and bf16 are known")
+
+
+def operands(a: Operand, b: Operand, contract: str, step: int) -> tuple[list[Array], Array]:
+    """The values that take part: parts of `a` (see `Terms.lhs`), and `b`."""
+    if contract != "block-exact":
+        return [_values(a)], _values(b)
+    assert isinstance(a, BlockArray)
+    assert isinstance(b, BlockArray)
+    assert b.format.element is not None
+    return split(a, b.format.element, step), exact_values(b)
+
+
+def _values(a: Operand) -> NDArray[np.float32]:
+    return a.dequantize() if isinstance(a, BlockArray) else a.astype(np.float32, copy=False)
+
+
+def _stack(lhs: list[Array], rhs: Array) -> tuple[tuple[int, ...], list[Array]]:
+    """The broadcast batch shape, and every operand with one batch axis."""
+    batch = np.broadcast_shapes(lhs[0].shape[:-2], rhs.shape[:-2])
+    if rhs.ndim == 2:  # one matrix for all: the batch becomes rows
+        return batch, [*(part.reshape(1, -1, part.shape[-1]) for part in lhs), rhs[None]]
+    count = math.prod(batch)
+    return batch, [
+        np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(count, *x.shape[-2:])
+        for x in (*lhs, rhs)
+    ]
+
+
+def finish(
+    result: NDArray[np.float32], a: Operand, b: Operand, contract: str
+) -> NDArray[np.float32]:
+    """Multiplies the tensor scales onto an exact result."""
+    if contract == "block-exact" and isinstance(a, BlockArray) and isinstance(b, BlockArray):
+        alpha = np.float32(a.tensor_scale) * np.float32(b.tensor_scale)
+        if alpha != 1:
+            result *= alpha
+    return result

@@ -1,0 +1,221 @@
+"""Quantisation: floating-point arrays to `BlockArray`, by a format and a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from mxc.errors import BadInput
+from mxc.numerics.blocks import (
+    BlockArray,
+    block_shape,
+    block_values,
+    chunks,
+    grid_of,
+    plain_dtype,
+)
+from mxc.numerics.codec import encode
+from mxc.numerics.formats import E4M3, Element, Format, format_of
+from mxc.numerics.recipe import Recipe, default_recipe, with_rule
+from mxc.numerics.scales import MAX_BYTE, NAN_BYTE, SCALE_VALUES, scale_bytes
+
+Array = NDArray[Any]
+
+_RECIPROCALS = np.append(SCALE_VALUES[MAX_BYTE::-1], np.float32(0))
+"""2**(127 - byte); 0 for NaN."""
+
+_INPUTS = (np.dtype("f2"), np.dtype("f4"), np.dtype("f8"), np.dtype(ml_dtypes.bfloat16))
+
+
+def quantize(
+    x: Array,
+    format: str | Format,
+    axis: int = -1,
+    *,
+    scale_rule: str | None = None,
+    recipe: Recipe | None = None,
+    block: Sequence[int] | None = None,
+) -> BlockArray:
+    """`x` (f16, bf16, f32 or f64, rounded once) in blocks of `format`.
+
+    The blocks are the format's own along `axis`, or `block` (a shape; ones are put in front of it
+    up to the rank of `x`). The conversion is `recipe`, by default that of the format; `scale_rule`
+    replaces its scale rule. Signs of zeros are kept if the element has -0, except in blocks of
+    zeros only, which are all +0 with scale byte 0.
+
+    Raises:
+        BadInput: for other dtypes, a 0-d array, an axis out of range, unknown names.
+    """
+    format = format_of(format)
+    if x.dtype not in _INPUTS:
+        raise BadInput(f"cannot quantise {x.dtype}", hint="f16, bf16, f32 and f64 are known")
+    recipe = with_rule(recipe, scale_rule) if recipe else default_recipe(format, scale_rule)
+    shape = block_shape(format, x.shape, axis, block)
+    with np.errstate(all="ignore"):
+        if format.element is None:
+            return _plain(x, format, shape)
+        if format.scale == "e4m3":
+            return _two_level(x, format, recipe, shape)
+        if format.scale == "none":
+            return _unscaled(x, format, format.element, recipe, shape)
+        return _power_of_two(x, format, format.element, recipe, shape)
+
+
+def requantize(
+    a: BlockArray,
+    format: str | Format,
+    axis: int = -1,
+    *,
+    scale_rule: str | None = None,
+    recipe: Recipe | None = None,
+    block: Sequence[int] | None = None,
+) -> BlockArray:
+    """The exact values of `a` in another format, or in other blocks; see `quantize`."""
+    x = block_values(a)
+    return quantize(x, format, axis, scale_rule=scale_rule, recipe=recipe, block=block)
+
+
+def _power_of_two(
+    x: Array, format: Format, element: Element, recipe: Recipe, block: tuple[int, ...]
+) -> BlockArray:
+    """Formats with an E8M0 scale per block."""
+    codes = np.empty(x.shape, format.code_dtype)
+    scales = np.empty(grid_of(x.shape, block), np.uint8)
+    for part, grid in chunks(x.shape, block):
+        work = _padded(x[part], block)
+        amax = block_amax(work, block)
+        scales[grid] = bytes_ = scale_bytes(amax, element, recipe)
+        scale_blocks(work, _RECIPROCALS[bytes_], block)
+        index = _places(x.shape, part, work.shape) if recipe.tie == "stochastic" else 0
+        coded = encode(work, element, recipe, index)
+        dead = (bytes_ == NAN_BYTE) | (amax == 0)
+        if dead.any():
+            _clear(coded, dead, block)
+        codes[part] = coded[tuple(slice(n) for n in codes[part].shape)]
+    return BlockArray(codes, scales, format, block)
+
+
+def _padded(part: Array, block: tuple[int, ...]) -> Array:
+    """A copy as f32 or f64, contiguous, with zeros up to whole blocks."""
+    dtype = np.float64 if part.dtype == np.float64 else np.float32
+    full = tuple(g * b for g, b in zip(grid_of(part.shape, block), block, strict=True))
+    if full == part.shape:
+        return np.array(part, dtype, order="C")
+    work = np.zeros(full, dtype)
+    work[tuple(slice(n) for n in part.shape)] = part
+    return work
+
+
+def _blocked(a: Array, block: tuple[int, ...]) -> Array:
+    """A view with two axes per axis: the blocks, and the elements in a block."""
+    return a.reshape([d for n, b in zip(a.shape, block, strict=True) for d in (n // b, b)])
+
+
+def block_amax(work: Array, block: tuple[int, ...]) -> Array:
+    """The bits of the largest magnitude of each block; a NaN is larger than everything."""
+    size = work.itemsize
+    bits = work.view(f"u{size}") & np.array((1 << (8 * size - 1)) - 1, f"u{size}")
+    grid = grid_of(work.shape, block)
+    if all(b == 1 for b in block[:-1]):
+        return np.maximum.reduceat(bits.reshape(-1), np.arange(0, bits.size, block[-1])).reshape(
+            grid
+        )
+    bits = _blocked(bits, block)
+    for axis in range(len(block)):
+        bits = bits.max(2 * axis + 1, keepdims=True)
+    return bits.reshape(grid)
+
+
+def scale_blocks(work: Array, factors: Array, block: tuple[int, ...]) -> None:
+    """Multiplies each block by its factor, in place."""
+    if all(b == 1 for b in block[:-1]):
+        flat = work.reshape(-1)
+        flat *= np.repeat(factors.reshape(-1), block[-1])
+    else:
+        view = _blocked(work, block)
+        view *= factors.reshape([d for g in factors.shape for d in (g, 1)])
+
+
+def _clear(codes: Array, dead: Array, block: tuple[int, ...]) -> None:
+    """Sets the codes of some blocks to 0."""
+    view = _blocked(codes, block)
+    view *= ~dead.reshape([d for g in dead.shape for d in (g, 1)])
+
+
+def _places(shape: tuple[int, ...], part: tuple[slice, ...], padded: tuple[int, ...]) -> Array:
+    """The row-major index in a tensor of `shape` of each element of a part of it."""
+    index = np.zeros((), np.uint64)
+    for n, cut, size in zip(shape, part, padded, strict=True):
+        along = np.arange(cut.start, cut.start + size, dtype=np.uint64)
+        index = index[..., None] * np.uint64(n) + along
+    return index
+
+
+def _two_level(x: Array, format: Format, recipe: Recipe, block: tuple[int, ...]) -> BlockArray:
+    """NVFP4: E4M3 scales under one f32 scale of the tensor, which puts the largest at 448 * 6.
+
+    In f32, each operation rounded: `enc = 2688 / amax`, `dec = 1 / enc`, block scale `s =
+    e4m3(amax_b / 6 * enc)`, not below 2**-9 in a block with values, element
+    `e2m1(x * (1 / (s * dec)))`. Source: arXiv 2509.25149, section 2 and appendix C.
+    """
+    assert format.element is not None
+    x = x.astype(np.float32, copy=False)
+    amax = np.max(np.abs(x), initial=0, where=np.isfinite(x))
+    largest = np.float32(format.element.max * E4M3.max)
+    enc = largest / amax if amax > 0 else np.float32(1)
+    enc = enc if np.isfinite(enc) else np.finfo(np.float32).max
+    dec = np.float32(1) / enc
+    codes, scales = np.empty(x.shape, np.uint8), np.empty(grid_of(x.shape, block), np.uint8)
+    for part, grid in chunks(x.shape, block):
+        work = _padded(x[part], block)
+        bits = block_amax(work, block)
+        tops = bits.view(np.float32)
+        bytes_ = encode(tops / np.float32(format.element.max) * enc, E4M3, Recipe())
+        bytes_ = np.where(bits > 0, np.maximum(bytes_, 1), 0).astype(np.uint8)
+        poisoned = ~np.isfinite(tops)
+        bytes_[poisoned] = 0x7F
+        scales[grid] = bytes_
+        scale_blocks(work, np.float32(1) / (E4M3.values32[bytes_] * dec), block)
+        index = _places(x.shape, part, work.shape) if recipe.tie == "stochastic" else 0
+        coded = encode(work, format.element, recipe, index)
+        _clear(coded, poisoned | (bits == 0), block)
+        codes[part] = coded[tuple(slice(n) for n in codes[part].shape)]
+    return BlockArray(codes, scales, format, block, float(dec))
+
+
+def _unscaled(
+    x: Array, format: Format, element: Element, recipe: Recipe, block: tuple[int, ...]
+) -> BlockArray:
+    """Formats without a scale (HiFloat8)."""
+    codes = np.empty(x.shape, np.uint8)
+    for part, _ in chunks(x.shape, (1,) * x.ndim):
+        codes[part] = encode(_padded(x[part], (1,) * x.ndim), element, recipe)
+    return BlockArray(codes, _ones(x.shape, block), format, block)
+
+
+def _plain(x: Array, format: Format, block: tuple[int, ...]) -> BlockArray:
+    """bf16, f16, f32: the bits."""
+    dtype = plain_dtype(format)
+    if x.dtype == np.float64 and dtype == np.dtype(ml_dtypes.bfloat16):
+        x = round_to_odd(x)
+    codes = x.astype(dtype).view(format.code_dtype)
+    return BlockArray(codes, _ones(x.shape, block), format, block)
+
+
+def _ones(shape: tuple[int, ...], block: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.full(grid_of(shape, block), 127, np.uint8)
+
+
+def round_to_odd(x: NDArray[np.float64]) -> NDArray[np.float32]:
+    """f64 to f32 so that a second rounding, to fewer than 23 bits, is as good as one."""
+    y = x.astype(np.float32)
+    bits = y.view(np.int32)
+    away = np.abs(y.astype(np.float64)) > np.abs(x)
+    inexact = (y.astype(np.float64) != x) & ~np.isnan(x)
+    bits -= away & inexact  # toward zero: the bits of a magnitude count down, infinity too
+    bits |= inexact
+    return y
