@@ -173,16 +173,12 @@ def _pass_options(options: Options, target: Target) -> dict[str, str]:
 
 
 def _format(name: str, target: Target) -> str:
-    """The full name of the format `name`, which `target` must have; `f32` is no block format."""
-    from mxc.numerics import FORMATS, format_of
+    """The full name of the format `name`, which `target` must have; all have f32."""
+    from mxc.numerics import format_of
 
-    if name == "f32":
-        return name
-    if name not in FORMATS and name not in ("mxfp8",):
-        raise unknown("format", name, ["f32", "mxfp8", *FORMATS])
     full: str = format_of(name).name
-    if full not in target.numerics.formats:
-        hint = f"it has {', '.join(target.numerics.formats)}"
+    if full != "f32" and full not in target.numerics.formats:
+        hint = f"it has f32, {', '.join(target.numerics.formats)}"
         raise BadInput(f"target {target.name!r} has no format {full!r}", hint=hint)
     return full
 

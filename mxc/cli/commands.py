@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -17,6 +17,9 @@ from mxc.cli.terminal import progress, show, table
 from mxc.driver import Options
 from mxc.errors import BadInput
 from mxc.inputs import Array, Port, match, random_inputs, read_npz, write_npz
+
+if TYPE_CHECKING:
+    from mxc.numerics import Format
 
 _TEXT_OPTIONS = ("format", "weights", "activations", "scale_rule", "float_type", "layout", "config")
 
@@ -190,4 +193,48 @@ def targets_command(args: Namespace) -> int:
         "targets": [{"name": t.name, "backend": t.backend, "summary": t.summary} for t in targets]
     }
     show(args.json, result, table([(t.name, t.summary) for t in targets]))
+    return 0
+
+
+def formats_command(args: Namespace) -> int:
+    """`mxc formats`."""
+    from mxc.numerics import FORMATS
+
+    formats = [_format_row(one) for one in FORMATS.values()]
+    heads = ["name", "bits", "block", "scale", "rule", "max", "smallest"]
+    rows = [[_cell(one[head]) for head in heads] for one in formats]
+    show(args.json, {"formats": formats}, table([heads, *rows]))
+    return 0
+
+
+def _format_row(one: Format) -> dict[str, Any]:
+    element = one.element
+    return {
+        "name": one.name,
+        "aliases": list(one.aliases),
+        "bits": one.bits_per_element,
+        "block": "x".join(map(str, one.block)) or "tensor",
+        "scale": one.scale,
+        "rule": one.rule if element is not None and one.scale == "e8m0" else None,
+        "max": element.max if element is not None else None,
+        "smallest": element.min_subnormal if element is not None else None,
+    }
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def ops_command(args: Namespace) -> int:
+    """`mxc ops`."""
+    names = driver.supported_operators()
+    show(args.json, {"ops": names}, names)
+    return 0
+
+
+def passes_command(args: Namespace) -> int:
+    """`mxc passes`."""
+    passes = driver.known_passes()
+    rows = [(one["name"], one["stage"] or "-", one["summary"]) for one in passes]
+    show(args.json, {"passes": passes}, table(rows))
     return 0

@@ -74,7 +74,7 @@ def test_objects_are_refused(tmp_path: Path) -> None:
 
 def test_a_single_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(1))
-    with pytest.raises(BadInput, match="not an .npz of plain arrays"):
+    with pytest.raises(BadInput, match=r"not an \.npz of plain arrays"):
         read_npz(tmp_path / "x.npy")
 
 

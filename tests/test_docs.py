@@ -1,0 +1,23 @@
+"""The pages of docs/ that are made from the code are what the code makes."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["dialects.md", "targets.md"])
+def test_generated_pages_are_current(name: str) -> None:
+    assert (DOCS / name).read_text() == generator().pages()[name], "run `make docs`"
