@@ -9,19 +9,8 @@ import numpy as np
 from mxc import numerics
 from mxc.backends.ref.interpreter import Machine, Values, runs
 from mxc.dialects import mx
+from mxc.dialects.mx.recipes import recipe_of
 from mxc.dialects.types import shape_of, signless
-from mxc.dialects.mx import RecipeAttr
-from mxc.numerics import Recipe
-
-
-def recipe_of(attr: RecipeAttr) -> Recipe:
-    """The numerics' recipe that the attribute spells out."""
-    return Recipe(
-        scale_rule=attr.rule.data,
-        special=attr.special.data,
-        tie=attr.tie.data,
-        min_scale_byte=attr.min_scale_byte.data,
-    )
 
 
 @runs(mx.ConstantOp)
@@ -40,7 +29,7 @@ def quantize(machine: Machine, op: mx.QuantizeOp, args: Values) -> Values:
     """Codes and scales by the recipe."""
     block = mx.block_of(op.output.type)
     assert block is not None
-    recipe = recipe_of(op.recipe)
+    recipe = recipe_of(op.recipe, block.format)
     return (numerics.quantize(args[0], block.format, block=block.shape, recipe=recipe),)
 
 
@@ -55,7 +44,7 @@ def requantize(machine: Machine, op: mx.RequantizeOp, args: Values) -> Values:
     """Other blocks or another format, through the exact values."""
     block = mx.block_of(op.output.type)
     assert block is not None
-    recipe = recipe_of(op.recipe)
+    recipe = recipe_of(op.recipe, block.format)
     return (numerics.requantize(args[0], block.format, block=block.shape, recipe=recipe),)
 
 
