@@ -1,0 +1,111 @@
+"""The types of a node's outputs, through onnx's own inference fed with the known constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, shape_inference
+
+from mxc.dialects.onnx import attributes, schema
+from mxc.importer.values import Call, Shape, Value, dtype_of, elem_type_of
+
+Type = tuple["np.dtype[Any] | None", "Shape | None"]
+UNKNOWN: Type = (None, None)
+
+MAX_DATA = 4096
+"""Constants of more elements are not shown to type inference: no operator's type needs them."""
+
+_NEWEST = [onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version())]
+
+
+def node_proto(call: Call) -> onnx.NodeProto:
+    """`call` as a node of the newest opset, with inputs i0, i1, ... and outputs o0, o1, ..."""
+    node = onnx.NodeProto(
+        op_type=call.op_type,
+        input=["" if v is None else f"i{i}" for i, v in enumerate(call.inputs)],
+        output=[f"o{i}" if name else "" for i, name in enumerate(call.outputs)],
+    )
+    known = schema.newest(call.op_type).attributes
+    for name, value in call.attrs.items():
+        node.attribute.append(attributes.to_proto(name, known[name].type, value))
+    return node
+
+
+def type_proto(value: Value) -> onnx.TypeProto:
+    """The ONNX type of `value`, as far as it is known."""
+    proto = onnx.TypeProto()
+    if value.dtype is not None:
+        proto.tensor_type.elem_type = elem_type_of(value.dtype)
+    if value.shape is not None:
+        proto.tensor_type.shape.SetInParent()
+        for dim in value.shape:
+            entry = proto.tensor_type.shape.dim.add()
+            if dim is not None:
+                entry.dim_value = dim
+    return proto
+
+
+def output_types(call: Call) -> list[Type]:
+    """The type of each output of `call`, with None for what is not known."""
+    types = {f"i{i}": type_proto(v) for i, v in enumerate(call.inputs) if v is not None}
+    try:
+        found = shape_inference.infer_node_outputs(
+            schema.newest(call.op_type), node_proto(call), types, _data(call), None, _NEWEST
+        )
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise call.fail(_brief(error), "the model is invalid here") from error
+    inferred = [_type_of(found.get(f"o{i}")) for i in range(len(call.outputs))]
+    return _with_gaps_filled(call, inferred)
+
+
+def _data(call: Call) -> dict[str, onnx.TensorProto]:
+    return {
+        f"i{i}": numpy_helper.from_array(v.const)
+        for i, v in enumerate(call.inputs)
+        if v is not None
+        and v.const is not None
+        and v.const.size <= MAX_DATA
+        and v.const.ndim <= 1
+        and v.const.dtype.kind not in "OUS"
+    }
+
+
+def _type_of(proto: onnx.TypeProto | None) -> Type:
+    if proto is None or not proto.HasField("tensor_type"):
+        return UNKNOWN
+    tensor = proto.tensor_type
+    dtype = dtype_of(tensor.elem_type) if tensor.elem_type else None
+    if not tensor.HasField("shape"):
+        return dtype, None
+    dims = tensor.shape.dim
+    return dtype, tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
+
+
+def _brief(error: Exception) -> str:
+    """The reason in an error of onnx's inference, without its prefixes."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return text.rpartition("] ")[2] or text
+
+
+def _same_as(index: int) -> Callable[[Call, list[Type]], Type]:
+    def rule(call: Call, _: list[Type]) -> Type:
+        value = call.tensor(index)
+        return value.dtype, value.shape
+
+    return rule
+
+
+_GAPS: dict[tuple[str, int], Callable[[Call, list[Type]], Type]] = {}
+
+
+def _with_gaps_filled(call: Call, types: list[Type]) -> list[Type]:
+    """`types` completed by our own rules where onnx's inference says nothing."""
+    for i, (dtype, shape) in enumerate(types):
+        if dtype is None or shape is None or None in shape:
+            rule = _GAPS.get((call.op_type, i))
+            if rule is not None and call.outputs[i]:
+                types[i] = rule(call, types)
+    return types

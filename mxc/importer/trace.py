@@ -1,0 +1,328 @@
+"""The walk over the nodes: resolves, upgrades, inlines, evaluates, and keeps what is left.
+
+The result is a flat list of nodes in the newest opset's terms. Values are objects, not names, so
+that inlining functions, branches and loop bodies needs no renaming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
+
+from mxc.dialects.onnx import attributes, schema
+from mxc.errors import ImportFailed, MxcError
+from mxc.importer import control, fold, infer, upgrades
+from mxc.importer.load import DEFAULT_DOMAINS, Model, default_opset
+from mxc.importer.order import in_order
+from mxc.importer.tensors import TensorReader
+from mxc.importer.values import Array, Call, Item, Node, Scope, Value
+
+MAX_NODES = 250_000
+"""More nodes than this, after inlining and unrolling, are an error."""
+
+MAX_DEPTH = 50
+"""How deep functions and control flow may be nested."""
+
+EXPANDED = frozenset(
+    [
+        "AffineGrid",
+        "BlackmanWindow",
+        "CenterCropPad",
+        "HammingWindow",
+        "HannWindow",
+        "MeanVarianceNormalization",
+        "NegativeLogLikelihoodLoss",
+        "SoftmaxCrossEntropyLoss",
+    ]
+)
+"""Operators replaced by their function body when nobody says what has a lowering."""
+
+ALIASES = {
+    ("com.microsoft", "DequantizeLinear"): ("DequantizeLinear", 21),
+    ("com.microsoft", "QuantizeLinear"): ("QuantizeLinear", 21),
+}
+"""Operators of other domains that mean exactly an operator of the default domain, and its opset."""
+
+
+def default_has_lowering(op_type: str) -> bool:
+    """All but `EXPANDED`."""
+    return op_type not in EXPANDED
+
+
+class Tracer:
+    """Walks graphs and collects the nodes that remain."""
+
+    def __init__(self, model: Model, has_lowering: Callable[[str], bool]) -> None:
+        self.model = model
+        self.reader = TensorReader(model.folder)
+        self.has_lowering = has_lowering
+        self.nodes: list[Node] = []
+        self._functions: list[tuple[str, str]] = []
+
+    def graph(self, graph: GraphProto, scope: Scope) -> None:
+        """Walks `graph`, whose inputs are in `scope`; its values are in `scope` afterwards."""
+        if scope.depth > MAX_DEPTH:
+            raise ImportFailed(f"control flow is nested more than {MAX_DEPTH} deep")
+        for tensor in graph.initializer:
+            if tensor.name not in scope.values:
+                scope.values[tensor.name] = self.constant(self.reader.read(tensor), tensor.name)
+        if graph.sparse_initializer:
+            raise ImportFailed("sparse initializers are not supported", hint="store them densely")
+        self.body(graph.node, scope)
+
+    def body(self, nodes: Sequence[NodeProto], scope: Scope) -> None:
+        """Walks nodes, reordering them if they are not in topological order."""
+        for index, proto in in_order(nodes, lambda name: scope.find(name) is not None):
+            self._node(proto, scope, index)
+
+    def constant(self, array: Array, name: str = "") -> Value:
+        """`array` as a value."""
+        return Value(name, array.dtype, array.shape, const=array)
+
+    def _node(self, proto: NodeProto, scope: Scope, index: int) -> None:
+        name = f"{scope.prefix}{proto.name or f'{proto.op_type}_{index}'}"
+        call = Call(proto.op_type, [], {}, list(proto.output), name, scope=scope)
+        try:
+            call.inputs = [self._lookup(n, scope) if n else None for n in proto.input]
+            call.attrs = dict(self._attributes(proto, scope))
+            results = self._dispatch(proto, call)
+        except MxcError as error:
+            raise error if error.at else error.within(call.place) from error.__cause__
+        except RecursionError:
+            raise
+        except Exception as error:  # damaged models fail in ways no rule foresees
+            raise call.fail(
+                f"it cannot be understood: {type(error).__name__}: {error}", "is the model valid?"
+            ) from error
+        for output, value in zip(proto.output, results, strict=False):
+            if output:
+                self._define(output, value, scope, call)
+
+    def _lookup(self, name: str, scope: Scope) -> Item:
+        value = scope.find(name)
+        if value is None:
+            raise ImportFailed(f"its input '{name}' is not defined by any node, input or weight")
+        return value
+
+    def _define(self, name: str, value: Item | None, scope: Scope, call: Call) -> None:
+        if name in scope.values:
+            raise call.fail(f"its output '{name}' is defined twice")
+        if value is None:
+            raise call.fail(f"its output '{name}' is not supported")
+        if isinstance(value, Value) and not value.name:
+            value.name = name
+        scope.values[name] = value
+
+    def _attributes(self, proto: NodeProto, scope: Scope) -> list[tuple[str, Any]]:
+        found: list[tuple[str, Any]] = []
+        for attribute in proto.attribute:
+            if attribute.ref_attr_name:
+                given = (scope.attrs or {}).get(attribute.ref_attr_name)
+                if given is not None:
+                    found.append((attribute.name, given))
+            elif attribute.type == AttributeProto.TENSOR:
+                found.append((attribute.name, self.reader.read(attribute.t)))
+            elif attribute.type in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS):
+                raise ImportFailed("sparse tensors are not supported", hint="store them densely")
+            else:
+                found.append((attribute.name, attributes.proto_value(attribute)))
+        return found
+
+    def _dispatch(self, proto: NodeProto, call: Call) -> Sequence[Item | None]:
+        key = (proto.domain, proto.op_type)
+        if key in self.model.functions:
+            return self.function(self.model.functions[key], call, key)
+        if key in ALIASES:
+            call.op_type, opset = ALIASES[key]
+        elif proto.domain in DEFAULT_DOMAINS:
+            opset = call.scope.opset
+        else:
+            raise call.fail(
+                f"operator {proto.op_type} of domain '{proto.domain}' is not supported",
+                "export without fused or vendor-specific operators",
+            )
+        _check(call, opset)
+        done = upgrades.upgrade(self, call)
+        return self.emit(call) if done is None else done
+
+    def function(
+        self, function: FunctionProto, call: Call, key: tuple[str, str]
+    ) -> list[Item | None]:
+        """The outputs of a call of `function`, inlined."""
+        if key in self._functions or len(self._functions) > MAX_DEPTH:
+            raise call.fail("functions call each other without end")
+        defaults = {a.name: attributes.proto_value(a) for a in function.attribute_proto}
+        opset = default_opset(function.opset_import) if function.opset_import else call.scope.opset
+        scope = Scope(opset=opset, prefix=f"{call.name}/", attrs=defaults | call.attrs)
+        for name, value in zip(function.input, call.inputs, strict=False):
+            if value is not None:
+                scope.values[name] = value
+        self._functions.append(key)
+        self.body(_without_omitted(function, scope), scope)
+        self._functions.pop()
+        return [scope.find(name) for name in function.output]
+
+    def subgraph(
+        self, call: Call, attribute: str, arguments: Sequence[Any], prefix: str
+    ) -> list[Any]:
+        """The outputs of the graph in `attribute` of `call` for `arguments`."""
+        graph: GraphProto = call.attrs[attribute]
+        if len(graph.input) != len(arguments):
+            raise call.fail(f"{attribute} has {len(graph.input)} inputs, not {len(arguments)}")
+        scope = call.scope.nested(prefix)
+        for formal, value in zip(graph.input, arguments, strict=True):
+            scope.values[formal.name] = value
+        self.graph(graph, scope)
+        outputs = [scope.find(output.name) for output in graph.output]
+        for output, value in zip(graph.output, outputs, strict=True):
+            if value is None:
+                raise call.fail(f"output '{output.name}' of {attribute} is not defined")
+        return outputs
+
+    def emit(self, call: Call) -> Sequence[Item | None]:
+        """The outputs of a node in the newest opset's terms: evaluated, inlined or kept."""
+        special = control.SPECIAL.get(call.op_type)
+        if special is not None:
+            done = special(self, call)
+            if done is not None:
+                return done
+        for index, value in enumerate(call.inputs):
+            if value is not None and not isinstance(value, Value):
+                raise call.fail(f"input {index} is a sequence or optional, not a tensor")
+        types = infer.output_types(call)
+        constants = fold.evaluate(call, types)
+        if constants is not None:
+            return [None if c is None else self.constant(c) for c in constants]
+        if not self.has_lowering(call.op_type):
+            expanded = self._expanded(call)
+            if expanded is not None:
+                return expanded
+        return self._kept(call, types)
+
+    def _kept(self, call: Call, types: list[infer.Type]) -> list[Item | None]:
+        if len(self.nodes) >= MAX_NODES:
+            raise call.fail(f"the model has more than {MAX_NODES} nodes after inlining")
+        node = Node(call.op_type, call.inputs, call.attrs, [], call.name)
+        for name, (dtype, shape) in zip(call.outputs, types, strict=True):
+            node.outputs.append(Value("", dtype, shape, node=node) if name else None)
+        self.nodes.append(node)
+        first = node.outputs[0] if node.outputs else None
+        if first is not None:
+            first.known = fold.propagate(call, types)
+        return [_empty_is_constant(value) for value in node.outputs]
+
+    def _expanded(self, call: Call) -> list[Item | None] | None:
+        """The outputs of the function body in the operator's schema, None if it has none."""
+        body = _schema_function(call)
+        return None if body is None else self.function(body, call, ("", call.op_type))
+
+    def op(
+        self,
+        like: Call,
+        op_type: str,
+        inputs: Sequence[Any],
+        attrs: Mapping[str, Any] | None = None,
+        outputs: int = 1,
+    ) -> list[Any]:
+        """Emits a node made on behalf of `like`; arrays among the inputs become constants."""
+        values = [self.constant(v) if isinstance(v, np.ndarray) else v for v in inputs]
+        call = Call(op_type, values, dict(attrs or {}), ["y"] * outputs, like.name)
+        call.scope = like.scope
+        return list(self.emit(call))
+
+    def op1(
+        self, like: Call, op_type: str, inputs: Sequence[Any], **attrs: Any
+    ) -> Any:
+        """`op` for an operator with one output."""
+        return self.op(like, op_type, inputs, attrs)[0]
+
+
+def _empty_is_constant(value: Value | None) -> Value | None:
+    """A tensor without elements is a constant, whatever computes it."""
+    if value is None or value.static_shape is None or value.dtype is None:
+        return value
+    if 0 in value.static_shape:
+        value.const = np.empty(value.static_shape, value.dtype)
+    return value
+
+
+def _check(call: Call, opset: int) -> None:
+    """`call` is a valid use of its operator as `opset` defines it; notes the version meant."""
+    try:
+        known = defs.get_schema(call.op_type, opset, "")
+    except defs.SchemaError:
+        raise call.fail(
+            f"operator {call.op_type} is not known in opset {opset}", "is its domain missing?"
+        ) from None
+    call.since = known.since_version
+    while call.inputs and call.inputs[-1] is None:
+        call.inputs.pop()
+    if not known.min_input <= len(call.inputs) <= known.max_input:
+        raise call.fail(f"it has {len(call.inputs)} inputs, not {known.min_input} or more")
+    if not known.min_output <= len(call.outputs) <= known.max_output:
+        raise call.fail(f"it has {len(call.outputs)} outputs, not {known.max_output} or fewer")
+    for name, attribute in known.attributes.items():
+        if attribute.required and name not in call.attrs:
+            raise call.fail(f"attribute '{name}' is missing")
+    for name, value in call.attrs.items():
+        if name not in known.attributes:
+            raise call.fail(f"attribute '{name}' is not known in opset {opset}")
+        if not _fits(known.attributes[name].type, value):
+            raise call.fail(f"attribute '{name}' is not of type {known.attributes[name].type.name}")
+
+
+_PYTHON_TYPES: dict[str, Any] = {
+    "INT": int,
+    "FLOAT": float,
+    "STRING": str,
+    "INTS": list,
+    "FLOATS": list,
+    "STRINGS": list,
+    "TENSOR": np.ndarray,
+    "GRAPH": GraphProto,
+}
+_ELEMENTS: dict[str, Any] = {"INTS": int, "FLOATS": float, "STRINGS": str}
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if not isinstance(value, _PYTHON_TYPES.get(kind.name, object)):
+        return False
+    element = _ELEMENTS.get(kind.name)
+    return element is None or all(isinstance(v, element) for v in value)
+
+
+def _without_omitted(function: FunctionProto, scope: Scope) -> list[NodeProto]:
+    """The function's nodes, with inputs that the caller omitted written as omitted."""
+    omitted = {name for name in function.input if name not in scope.values}
+    if not omitted:
+        return list(function.node)
+    nodes: list[NodeProto] = []
+    for node in function.node:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = ["" if name in omitted else name for name in node.input]
+        nodes.append(copy)
+    return nodes
+
+
+def _schema_function(call: Call) -> FunctionProto | None:
+    known = schema.newest(call.op_type)
+    if known.has_function:
+        version = max(known.function_opset_versions)
+        return onnx.FunctionProto.FromString(known.get_function_with_opset_version(version))
+    if not known.has_context_dependent_function:
+        return None
+    node = infer.node_proto(call)
+    types = [
+        (onnx.TypeProto() if v is None else infer.type_proto(v)).SerializeToString()
+        for v in call.inputs
+    ]
+    version = max(known.context_dependent_function_opset_versions)
+    body = known.get_context_dependent_function_with_opset_version(
+        version, node.SerializeToString(), types
+    )
+    return onnx.FunctionProto.FromString(body) if body else None
