@@ -81,4 +81,40 @@ def reshape(machine: Machine, op: mx.ReshapeOp, args: Values) -> Values:
     """Codes and scales under the other shape: blocks stay whole, so both reshape in order."""
     block = mx.block_of(op.output.type)
     assert block is not None
-    return (args[0].reshape(shape_of(op.output), block.shape),)
+    return (numerics.reshape(args[0], shape_of(op.output), block.shape),)
+
+
+@runs(mx.SliceOp)
+def slice_blocks(machine: Machine, op: mx.SliceOp, args: Values) -> Values:
+    """Whole blocks from the offsets on."""
+    return (numerics.slice_blocks(args[0], op.offsets.get_values(), shape_of(op.output)),)
+
+
+@runs(mx.ConcatOp)
+def concat(machine: Machine, op: mx.ConcatOp, args: Values) -> Values:
+    """The parts side by side."""
+    return (numerics.concat(args, op.axis.value.data),)
+
+
+@runs(mx.GatherOp)
+def gather(machine: Machine, op: mx.GatherOp, args: Values) -> Values:
+    """Rows along an axis without blocks."""
+    return (numerics.gather(args[0], op.axis.value.data, op.indices.get_values()),)
+
+
+@runs(mx.NegOp)
+def neg(machine: Machine, op: mx.NegOp, args: Values) -> Values:
+    """Signs flipped."""
+    return (numerics.neg(args[0]),)
+
+
+@runs(mx.AbsOp)
+def absolute(machine: Machine, op: mx.AbsOp, args: Values) -> Values:
+    """Signs dropped."""
+    return (numerics.abs_(args[0]),)
+
+
+@runs(mx.ScaleByPowerOfTwoOp)
+def scale_by_power_of_two(machine: Machine, op: mx.ScaleByPowerOfTwoOp, args: Values) -> Values:
+    """Scale bytes moved."""
+    return (numerics.scale_by_power_of_two(args[0], op.exponent.value.data),)

@@ -4,12 +4,23 @@ The interpreter and the folder run these functions; the C header is made from th
 tested against them, bit for bit. Source: OCP Microscaling Formats (MX) v1.0.
 """
 
+from mxc.numerics.accumulate import fma
 from mxc.numerics.blocks import BlockArray, block_values
 from mxc.numerics.contract import CONTRACTS, dot, matmul
 from mxc.numerics.conv import conv
 from mxc.numerics.formats import ELEMENTS, FORMATS, Element, Format, format_of
 from mxc.numerics.quantize import quantize, requantize
 from mxc.numerics.recipe import Recipe, default_recipe
+from mxc.numerics.views import (
+    abs_,
+    concat,
+    gather,
+    neg,
+    reshape,
+    scale_by_power_of_two,
+    slice_blocks,
+    transpose,
+)
 
 __all__ = [
     "CONTRACTS",
@@ -19,12 +30,21 @@ __all__ = [
     "Element",
     "Format",
     "Recipe",
+    "abs_",
     "block_values",
+    "concat",
     "conv",
     "default_recipe",
     "dot",
+    "fma",
     "format_of",
+    "gather",
     "matmul",
+    "neg",
     "quantize",
     "requantize",
+    "reshape",
+    "scale_by_power_of_two",
+    "slice_blocks",
+    "transpose",
 ]
