@@ -126,7 +126,13 @@ def _package_cases() -> Iterator[Case]:
         tests = load_model_tests(kind="node")
     for test in tests:
         if test.model is not None and test.data_sets is not None:
-            yield Case(test.name, test.model, test.data_sets, test.rtol, test.atol)
+            data = [(_values(inputs), _values(outputs)) for inputs, outputs in test.data_sets]
+            yield Case(test.name, test.model, data, test.rtol, test.atol)
+
+
+def _values(given: Values) -> list[Any]:
+    """Tensors as arrays; anything else as it is."""
+    return [numpy_helper.to_array(v) if isinstance(v, TensorProto) else v for v in given]
 
 
 def _folder_cases(folder: Path) -> Iterator[Case]:
@@ -159,9 +165,9 @@ def _unfit(case: Case) -> str:
     """Why the test cannot be tried: it passes values that are no numeric tensors."""
     for values in (part for pair in case.data for part in pair):
         for value in values:
-            if not isinstance(value, np.ndarray | np.generic):
+            if not isinstance(value, np.ndarray | np.generic | int | float | bool):
                 return "a value is a sequence or an optional"
-            if value.dtype.kind in "OUSc":
+            if np.asarray(value).dtype.kind in "OUSc":
                 return "a value is of strings or complex numbers"
     return ""
 
