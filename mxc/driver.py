@@ -168,6 +168,7 @@ def _pass_options(options: Options, target: Target) -> dict[str, str]:
         "weights": _format(options.weights or options.format, target),
         "activations": _format(options.activations or options.format, target),
         "scale_rule": options.scale_rule or "default",
+        "config": str(options.config or ""),
         "layout": options.layout,
     }
 

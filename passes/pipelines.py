@@ -66,9 +66,10 @@ STAGES = (
         "mx",
         (
             Step(
-                "mx-quantize{weights=$weights activations=$activations scale-rule=$scale_rule}",
+                'mx-quantize{weights="$weights" activations="$activations" '
+                'scale-rule="$scale_rule" config="$config"}',
                 "by policy, before any choice of blocks",
-                QUANTISING,
+                ROUNDING,
             ),
         ),
         slot="after-quantize",
@@ -76,7 +77,7 @@ STAGES = (
     Stage(
         "layout",
         "mx",
-        (Step("mx-layout{policy=$layout}", "sees all contractions at once", QUANTISING),),
+        (Step('mx-layout{policy="$layout"}', "sees all contractions at once", QUANTISING),),
         slot="after-layout",
     ),
     Stage(
