@@ -156,9 +156,11 @@ class _Rewrite:
         return self.insert(ConstantOp(self.constants.add(array), tensor_type(array)))
 
     def reshape(self, x: SSAValue, shape: Sequence[int]) -> SSAValue:
-        """`x` under another shape."""
+        """`x` under another shape; a constant is reshaped here and now."""
         if shape_of(x) == tuple(shape):
             return x
+        if isinstance(x.owner, ConstantOp):
+            return self.constant(self.constants[x.owner.key].reshape(shape))
         target = self.constant(np.array(shape, np.int64))
         return self.node("Reshape", [x, target], TensorType(element_of(x), shape))
 
