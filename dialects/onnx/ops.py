@@ -45,7 +45,7 @@ class OnnxOp(IRDLOperation):
 
     @property
     def outputs(self) -> list[OpResult | None]:
-        """As in the NodeProto: None where an optional output is omitted, none of them at the end."""
+        """As in the NodeProto: None where an output is omitted, none of them at the end."""
         groups = _groups(self.schema.outputs, self.results, self.properties.get(RESULT_SIZES))
         return cast("list[OpResult | None]", _trimmed(groups))
 

@@ -4,8 +4,9 @@ The semantics are those of the newest opset. Floating-point types narrower than 
 narrower than 8 bits, are computed in f32 and int8 and rounded once to the result type, except where
 the operator itself is about the encoding (casts, quantisation) or only moves elements.
 
-Known deviations of `onnx.reference`, corrected here: results whose dtype is not the one that type
-inference states (e.g. f64 for f32) are converted to it.
+Where `onnx.reference` is known to be wrong, `kernels` is used instead: ConvTranspose with groups,
+the indices of MaxPool, GlobalMaxPool of other than four dimensions. Results of a dtype other than
+the one that type inference states (e.g. f64 for f32) are converted to it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.utils.hints import isa
 
 from mxc.dialects.onnx import attributes, schema
+from mxc.dialects.onnx.kernels import KERNELS
 from mxc.dialects.onnx.ops import OnnxOp
 from mxc.dialects.types import numpy_dtype
 from mxc.errors import CannotLower
@@ -33,13 +35,43 @@ from mxc.errors import CannotLower
 Array = NDArray[Any]
 
 _ENCODING = frozenset(
-    "BitCast Cast CastLike DequantizeLinear DynamicQuantizeLinear QuantizeLinear "
-    "QLinearConv QLinearMatMul ConvInteger MatMulInteger".split()
+    [
+        "BitCast",
+        "Cast",
+        "CastLike",
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    ]
 )
 _MOVES = frozenset(
-    "Compress Concat ConstantOfShape DepthToSpace Expand Flatten Gather GatherElements GatherND "
-    "Identity Reshape Shape Size Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze "
-    "Where".split()
+    [
+        "Compress",
+        "Concat",
+        "ConstantOfShape",
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Identity",
+        "Reshape",
+        "Shape",
+        "Size",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ]
 )
 _AS_THEY_ARE = _ENCODING | _MOVES
 
@@ -85,10 +117,19 @@ def run(
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            results = _evaluate(node, args)
+            if op_type in KERNELS:
+                results: Sequence[Any] = KERNELS[op_type](_with_defaults(op_type, attrs), *args)
+            else:
+                results = _evaluate(node, args)
     except Exception as error:  # onnx.reference raises whatever its numpy code raises
         raise CannotLower(f"onnx.reference cannot evaluate {op_type}: {error}") from error
     return [_as_dtype(r, dtype) for r, dtype in zip(results, dtypes, strict=False)]
+
+
+def _with_defaults(op_type: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    names = schema.newest(op_type).attributes
+    defaults = {name: schema.default(op_type, name) for name in names}
+    return {k: v for k, v in defaults.items() if v is not None} | dict(attrs)
 
 
 def _evaluate(node: onnx.NodeProto, args: Sequence[Array | None]) -> Sequence[Any]:

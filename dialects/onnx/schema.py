@@ -46,8 +46,19 @@ if TYPE_CHECKING:
 Option = OpSchema.FormalParameterOption
 
 IMPURE = frozenset(
-    "Bernoulli Dropout If Loop Multinomial RandomNormal RandomNormalLike RandomUniform "
-    "RandomUniformLike Scan SequenceMap".split()
+    [
+        "Bernoulli",
+        "Dropout",
+        "If",
+        "Loop",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Scan",
+        "SequenceMap",
+    ]
 )
 """Operators whose result is random, or whose body may be: never merged. All others are `Pure`."""
 

@@ -48,7 +48,9 @@ def _check_static(nodes: list[Node]) -> None:
             if value is None or (value.dtype is not None and value.static_shape is not None):
                 continue
             deciding = [f"'{v.name}'" for v in node.inputs if v is not None and v.const is None]
-            shape = "?" if value.shape is None else [d if d is not None else "?" for d in value.shape]
+            shape = (
+                "?" if value.shape is None else [d if d is not None else "?" for d in value.shape]
+            )
             raise ImportFailed(
                 f"the size of its output '{value.name}', {shape}, depends on the data in "
                 f"{', '.join(deciding) or 'its inputs'}",

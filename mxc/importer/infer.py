@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -90,22 +91,63 @@ def _brief(error: Exception) -> str:
     return text.rpartition("] ")[2] or text
 
 
-def _same_as(index: int) -> Callable[[Call, list[Type]], Type]:
-    def rule(call: Call, _: list[Type]) -> Type:
-        value = call.tensor(index)
-        return value.dtype, value.shape
-
-    return rule
+def _same_as_first(call: Call) -> Type:
+    value = call.tensor(0)
+    return value.dtype, value.shape
 
 
-_GAPS: dict[tuple[str, int], Callable[[Call, list[Type]], Type]] = {}
+def _range(call: Call) -> Type:
+    """Range of any number type; onnx knows only f32, f64, i16, i32 and i64."""
+    dtype = call.tensor(0).dtype
+    bounds = [call.tensor(i).const for i in range(3)]
+    if any(bound is None for bound in bounds):
+        return dtype, (None,)
+    start, limit, delta = (float(bound.reshape(())) for bound in bounds if bound is not None)
+    if delta == 0:
+        raise call.fail("its step is 0")
+    return dtype, (max(0, math.ceil((limit - start) / delta)),)
+
+
+def _max_unpool(call: Call) -> Type:
+    shape = call.tensor(2).const if call.input(2) is not None else None
+    dims = None if shape is None else tuple(int(dim) for dim in shape)
+    return call.tensor(0).dtype, dims
+
+
+_GAPS: dict[tuple[str, int], Callable[[Call], Type]] = {
+    ("GroupNormalization", 0): _same_as_first,
+    ("MaxUnpool", 0): _max_unpool,
+    ("Range", 0): _range,
+}
+"""(operator, output) -> its type, where onnx's inference does not know it."""
+
+
+def _stft(call: Call, inferred: Type) -> Type:
+    """onnx's inference forgets that one-sided is the default."""
+    dtype, shape = inferred
+    window, length = call.input(2), call.input(3)
+    bins: int | None = None
+    if length is not None and length.const is not None:
+        bins = int(length.const.reshape(()))
+    elif window is not None and window.shape is not None:
+        bins = window.shape[0]
+    if shape is None or len(shape) != 4 or bins is None:
+        return inferred
+    if call.attrs.get("onesided", 1):
+        bins = bins // 2 + 1
+    return dtype, (shape[0], shape[1], bins, shape[3])
+
+
+_CORRECTED: dict[tuple[str, int], Callable[[Call, Type], Type]] = {("STFT", 0): _stft}
+"""(operator, output) -> its type, where onnx's inference is wrong."""
 
 
 def _with_gaps_filled(call: Call, types: list[Type]) -> list[Type]:
-    """`types` completed by our own rules where onnx's inference says nothing."""
+    """`types` completed by our own rules where onnx's inference says nothing, or is wrong."""
     for i, (dtype, shape) in enumerate(types):
-        if dtype is None or shape is None or None in shape:
-            rule = _GAPS.get((call.op_type, i))
-            if rule is not None and call.outputs[i]:
-                types[i] = rule(call, types)
+        key = (call.op_type, i)
+        if key in _CORRECTED:
+            types[i] = _CORRECTED[key](call, types[i])
+        if key in _GAPS and (dtype is None or shape is None or None in shape):
+            types[i] = _GAPS[key](call)
     return types

@@ -11,8 +11,9 @@ from onnx import FunctionProto, GraphProto, ModelProto
 
 from mxc.errors import ImportFailed
 
-MIN_OPSET = 7
-"""Older operators (no broadcasting rules, `consumed_inputs`, ...) are not supported."""
+OLDEST = 7
+"""Operators that opset 7 changed (broadcasting, `consumed_inputs`, ...) are not supported in the
+version before it."""
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -75,9 +76,6 @@ def default_opset(imports: object) -> int:
             f"opset {version} is newer than {newest}, the newest that is supported",
             hint="export the model with an older opset, or install a newer onnx package",
         )
-    if version < MIN_OPSET:
-        raise ImportFailed(
-            f"opset {version} is older than {MIN_OPSET}, the oldest that is supported",
-            hint="convert it with onnx.version_converter.convert_version(model, 13)",
-        )
+    if version < 1:
+        raise ImportFailed(f"opset {version} does not exist", hint="is the file damaged?")
     return version

@@ -56,9 +56,7 @@ def import_model(
     path = Path(path)
     try:
         model = read_model(path)
-        pins = Pins(
-            _inputs(model), dims or {}, input_shapes or {}, allow_empty=allow_empty
-        )
+        pins = Pins(_inputs(model), dims or {}, input_shapes or {}, allow_empty=allow_empty)
         tracer = Tracer(model, has_lowering)
         scope = Scope(opset=model.opset)
         inputs = _bind_inputs(tracer, scope, pins, values or {}, input_shapes or {})

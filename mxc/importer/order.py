@@ -40,6 +40,16 @@ def uses(node: NodeProto) -> list[str]:
     return names
 
 
+def used_names(nodes: Sequence[NodeProto]) -> Iterator[str]:
+    """Every name that the nodes and the graphs inside them read or give as an output."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from (output.name for output in attribute.g.output)
+                yield from used_names(attribute.g.node)
+
+
 def _free(graph: GraphProto) -> list[str]:
     inside = {value.name for value in graph.input} | {t.name for t in graph.initializer}
     inside |= {output for node in graph.node for output in node.output}

@@ -59,9 +59,7 @@ def dropout(tracer: Any, call: Call) -> list[Item | None]:
     training = call.constant(2, "training_mode")
     ratio = None if training is None or not training else call.constant(1, "the ratio")
     if training is not None and bool(training) and (ratio is None or float(ratio) != 0):
-        raise call.fail(
-            "Dropout in training mode is random", "export the model in inference mode"
-        )
+        raise call.fail("Dropout in training mode is random", "export the model in inference mode")
     if len(call.outputs) == 1 or not call.outputs[1]:
         return [call.inputs[0]]
     return [call.inputs[0], tracer.constant(np.ones(call.static(0), np.bool_))]
@@ -109,6 +107,16 @@ def concat(tracer: Any, call: Call) -> list[Item | None] | None:
     return None
 
 
+def range_(tracer: Any, call: Call) -> list[Item | None] | None:
+    """Range: vectors of one element are taken for scalars, as onnx's own functions do."""
+    for i, value in enumerate(call.inputs):
+        if isinstance(value, Value) and value.const is not None and value.const.ndim == 1:
+            if value.const.size != 1:
+                raise call.fail("its bounds are not scalars")
+            call.inputs[i] = tracer.constant(value.const.reshape(()))
+    return None
+
+
 def _is_empty(value: Value) -> bool:
     return value.static_shape is not None and 0 in value.static_shape
 
@@ -119,6 +127,7 @@ HANDLERS: dict[str, Handler] = {
     "Constant": constant,
     "Dropout": dropout,
     "Identity": identity,
+    "Range": range_,
     "Reshape": reshape,
     "Shape": shape,
     "Size": size,

@@ -16,10 +16,12 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 from mxc.dialects.onnx import attributes, schema
 from mxc.errors import ImportFailed, MxcError
 from mxc.importer import control, fold, infer, upgrades
-from mxc.importer.load import DEFAULT_DOMAINS, Model, default_opset
-from mxc.importer.order import in_order
+from mxc.importer.load import DEFAULT_DOMAINS, OLDEST, Model, default_opset
+from mxc.importer.order import in_order, used_names
 from mxc.importer.tensors import TensorReader
 from mxc.importer.values import Array, Call, Item, Node, Scope, Value
+
+Option = defs.OpSchema.FormalParameterOption
 
 MAX_NODES = 250_000
 """More nodes than this, after inlining and unrolling, are an error."""
@@ -29,7 +31,6 @@ MAX_DEPTH = 50
 
 EXPANDED = frozenset(
     [
-        "AffineGrid",
         "BlackmanWindow",
         "CenterCropPad",
         "HammingWindow",
@@ -62,6 +63,11 @@ class Tracer:
         self.has_lowering = has_lowering
         self.nodes: list[Node] = []
         self._functions: list[tuple[str, str]] = []
+        self._used = set(used_names(model.graph.node))
+        self._used.update(output.name for output in model.graph.output)
+        for function in model.functions.values():
+            self._used.update(used_names(function.node))
+            self._used.update(function.output)
 
     def graph(self, graph: GraphProto, scope: Scope) -> None:
         """Walks `graph`, whose inputs are in `scope`; its values are in `scope` afterwards."""
@@ -147,7 +153,20 @@ class Tracer:
             )
         _check(call, opset)
         done = upgrades.upgrade(self, call)
-        return self.emit(call) if done is None else done
+        if done is not None:
+            return done
+        self._drop_unused(call)
+        return self.emit(call)
+
+    def _drop_unused(self, call: Call) -> None:
+        """Optional outputs that nobody reads are not asked for."""
+        formals = schema.newest(call.op_type).outputs
+        for i, name in enumerate(call.outputs):
+            formal = formals[min(i, len(formals) - 1)]
+            if formal.option == Option.Optional and name not in self._used:
+                call.outputs[i] = ""
+        while len(call.outputs) > 1 and not call.outputs[-1]:
+            call.outputs.pop()
 
     def function(
         self, function: FunctionProto, call: Call, key: tuple[str, str]
@@ -218,7 +237,12 @@ class Tracer:
     def _expanded(self, call: Call) -> list[Item | None] | None:
         """The outputs of the function body in the operator's schema, None if it has none."""
         body = _schema_function(call)
-        return None if body is None else self.function(body, call, ("", call.op_type))
+        if body is None:
+            return None
+        names = schema.newest(call.op_type).attributes
+        defaults = {name: schema.default(call.op_type, name) for name in names}
+        call.attrs = {k: v for k, v in defaults.items() if v is not None} | call.attrs
+        return self.function(body, call, ("", call.op_type))
 
     def op(
         self,
@@ -234,9 +258,7 @@ class Tracer:
         call.scope = like.scope
         return list(self.emit(call))
 
-    def op1(
-        self, like: Call, op_type: str, inputs: Sequence[Any], **attrs: Any
-    ) -> Any:
+    def op1(self, like: Call, op_type: str, inputs: Sequence[Any], **attrs: Any) -> Any:
         """`op` for an operator with one output."""
         return self.op(like, op_type, inputs, attrs)[0]
 
@@ -259,6 +281,8 @@ def _check(call: Call, opset: int) -> None:
             f"operator {call.op_type} is not known in opset {opset}", "is its domain missing?"
         ) from None
     call.since = known.since_version
+    if opset < OLDEST:
+        _check_old(call)
     while call.inputs and call.inputs[-1] is None:
         call.inputs.pop()
     if not known.min_input <= len(call.inputs) <= known.max_input:
@@ -273,6 +297,19 @@ def _check(call: Call, opset: int) -> None:
             raise call.fail(f"attribute '{name}' is not known in opset {opset}")
         if not _fits(known.attributes[name].type, value):
             raise call.fail(f"attribute '{name}' is not of type {known.attributes[name].type.name}")
+
+
+def _check_old(call: Call) -> None:
+    """Before opset 7 an operator is supported if its version is still the one of opset 7."""
+    try:
+        meant = defs.get_schema(call.op_type, OLDEST, "").since_version
+    except defs.SchemaError:
+        meant = 0
+    if meant != call.since:
+        raise call.fail(
+            f"{call.op_type} of an opset older than {OLDEST} is not supported",
+            "convert the model with onnx.version_converter.convert_version(model, 13)",
+        )
 
 
 _PYTHON_TYPES: dict[str, Any] = {
