@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         BadInput: if there is none, or it is not one of mxc's.
     """
     try:
-        manifest: Any = json.loads((folder / MANIFEST).read_text())
+        manifest: dict[str, Any] | None = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         hint = "give a folder that `mxc compile` wrote"
         raise BadInput(f"no readable {MANIFEST}: {error}", at=str(folder), hint=hint) from error
     if not isinstance(manifest, dict):
         raise BadInput(f"{MANIFEST} is not an object", at=str(folder))
-    return manifest  # pyright: ignore[reportUnknownVariableType]
+    return manifest
 
 
 def check_destination(path: Path) -> None:
@@ -60,7 +60,7 @@ def check_destination(path: Path) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Generator[Path]:
     """An empty folder to fill, which becomes `path` when the block ends without an exception.
 
     An artifact that lies at `path` is replaced as a whole.

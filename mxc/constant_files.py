@@ -23,9 +23,7 @@ from mxc.numerics import BlockArray, format_of
 def save_constants(path: Path, ctx: Context, module: ModuleOp) -> None:
     """Writes the constants that `module` refers to."""
     table = ConstantTable.of(ctx)
-    names = dict.fromkeys(
-        op.symbol.string_value() for op in module.walk() if isinstance(op, ConstantOp)
-    )
+    names = dict.fromkeys(op.key for op in module.walk() if isinstance(op, ConstantOp))
     arrays: dict[str, Array] = {}
     for name in names:
         arrays.update(_entries(name, table[name]))

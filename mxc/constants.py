@@ -53,13 +53,11 @@ class ConstantTable:
 
 
 def _digest(value: Any) -> str:
-    arrays: list[NDArray[Any]]
-    if isinstance(value, np.ndarray):
-        arrays, tag = [value], ""
-    else:  # a BlockArray
-        arrays, tag = [value.codes, value.scales], f"{value.format} {value.block}"
+    plain = isinstance(value, np.ndarray)
+    arrays: list[NDArray[Any]] = [value] if plain else [value.codes, value.scales]
+    tag = "" if plain else f"{value.format} {value.block} {value.tensor_scale}"
     digest = hashlib.sha256(tag.encode())
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:16]

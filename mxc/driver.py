@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
+from xdsl.ir import Operation
+from xdsl.utils.hints import isa
 
 from mxc.artifact import atomic_folder, check_destination
 from mxc.errors import BadInput, unknown
@@ -113,12 +116,59 @@ def import_model(path: Path, options: Options) -> Model:
     from mxc import importer
 
     imported = importer.import_model(
-        path, dims=options.dims, values=options.values, input_shapes=options.input_shapes
+        path,
+        dims=options.dims,
+        values=options.values,
+        input_shapes=options.input_shapes,
+        has_lowering=supported_operators().__contains__,
     )
     module: ModuleOp = imported.module
     module.verify()
     inputs, outputs = ports(module)
     return Model(imported.name, imported.ctx, module, inputs, outputs)
+
+
+CONTRACTIONS = ("Conv", "Gemm", "MatMul")
+"""Operators that `mx-quantize` turns into operations of the `mx` dialect."""
+
+
+@cache
+def supported_operators() -> tuple[str, ...]:
+    """The ONNX operators that can be lowered as they are; others need a function body to expand."""
+    from mxc.passes.lowering import load_rules
+
+    return tuple(sorted({*load_rules(), *CONTRACTIONS}))
+
+
+@dataclass(frozen=True)
+class PassInfo:
+    """A pass for `mxc passes`: where the pipeline runs it, and what it is for."""
+
+    name: str
+    stage: str
+    """Empty if the pipeline does not run it."""
+
+    summary: str
+    options: tuple[str, ...]
+
+
+def known_passes() -> tuple[PassInfo, ...]:
+    """Every pass: those of the pipeline in its order, then the others by name."""
+    from xdsl.passes import get_pass_option_infos
+
+    from mxc.passes import PASSES
+
+    stage_of = {step.name: stage.name for stage, step in steps()}
+    order = [*stage_of, *sorted(set(PASSES) - set(stage_of))]
+    return tuple(
+        PassInfo(
+            name,
+            stage_of.get(name, ""),
+            (PASSES[name]().__doc__ or "").strip().partition("\n")[0],
+            tuple(option.name for option in get_pass_option_infos(PASSES[name]())),
+        )
+        for name in order
+    )
 
 
 def main_function(module: ModuleOp) -> FuncOp:
@@ -139,8 +189,8 @@ def _ports(module: ModuleOp, key: str, types: Sequence[Any]) -> tuple[Port, ...]
     from mxc.dialects.types import numpy_dtype
 
     names = module.attributes[key]
-    assert isinstance(names, ArrayAttr)
-    texts = [name.data for name in names.data if isinstance(name, StringAttr)]
+    assert isa(names, ArrayAttr[StringAttr])
+    texts = [name.data for name in names.data]
     return tuple(
         Port(name, numpy_dtype(kind.element_type), kind.get_shape())
         for name, kind in zip(texts, types, strict=True)
@@ -297,11 +347,18 @@ def lowered(path: Path, options: Options, last: str, *, progress: Progress = sil
     return model
 
 
-def interpret(model: Model, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """The outputs of `model`, at whatever level it is, by the interpreter."""
+def interpret(
+    model: Model,
+    inputs: Sequence[Array],
+    watch: Callable[[Operation, Sequence[Any]], None] | None = None,
+) -> tuple[Array, ...]:
+    """The outputs of `model`, at whatever level it is, by the interpreter.
+
+    `watch` sees every operation of the function and its results.
+    """
     from mxc.backends import ref
 
-    outputs = ref.run(model.module, model.ctx, inputs)
+    outputs = ref.run(model.module, model.ctx, inputs, watch)
     return tuple(as_port(port, array) for port, array in zip(model.outputs, outputs, strict=True))
 
 

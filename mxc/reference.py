@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -55,7 +55,8 @@ def _onnxruntime(path: Path, feeds: Mapping[str, Array], names: Sequence[str]) -
 def _onnx(path: Path, feeds: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
     from onnx.reference import ReferenceEvaluator
 
-    outputs: Any = ReferenceEvaluator(str(path)).run(list(names), dict(feeds))
+    evaluator: Any = ReferenceEvaluator(str(path))
+    outputs = evaluator.run(list(names), dict(feeds))
     return [np.asarray(one) for one in outputs]
 
 
@@ -63,7 +64,7 @@ def _bound(path: Path, values: Mapping[str, str]) -> dict[str, Array]:
     """The arrays of the inputs that `--input-value` binds."""
     if not values:
         return {}
-    graph = onnx.load(str(path), load_external_data=False).graph
+    graph = onnx.ModelProto.FromString(path.read_bytes()).graph
     kinds = {one.name: one.type.tensor_type for one in graph.input}
     return {name: _array(text, kinds[name]) for name, text in values.items()}
 
@@ -74,4 +75,4 @@ def _array(text: str, kind: Any) -> Array:
     if kind.elem_type == TensorProto.BOOL:
         return np.full(shape, text.lower() in ("true", "1"))
     numbers = np.array([float(part) for part in text.split(",")])
-    return cast(Array, np.broadcast_to(numbers, shape).astype(dtype))
+    return np.broadcast_to(numbers, shape).astype(dtype)

@@ -15,6 +15,7 @@ from mxc import driver
 from mxc.compare import OutputError, differences, output_error, relative_change
 from mxc.driver import Model, Options, Progress, silent
 from mxc.inputs import Array
+from mxc.layers import Recorder, layer_errors
 from mxc.passes.pipelines import EXACT, QUANTISING, Stage, Step
 from mxc.reference import float_model
 
@@ -56,7 +57,9 @@ class Verdict:
     reference: str | None
     """What ran the float model, or None if nothing could."""
 
-    layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    layers: list[OutputError] = field(default_factory=list[OutputError])
+    """The same figures for every ONNX node whose value can be compared."""
+
     passes: list[PassResult] = field(default_factory=list[PassResult])
 
     @property
@@ -112,8 +115,7 @@ def verify_model(
     """
     stages = driver.pipeline(options)
     watch = _Watch(stages, inputs, each_pass)
-    if each_pass:
-        watch.look(model)
+    watch.begin(model)
     driver.lower(model, stages, progress=progress, after_pass=watch)
     actual = driver.build_and_run(model, options, inputs, progress=progress)
     differ = [differences(a, b) for a, b in zip(actual, watch.expected, strict=True)]
@@ -121,7 +123,7 @@ def verify_model(
     reference, floats = float_model(path, model, options, inputs)
     outputs = [
         output_error(port.name, array, wanted)
-        for port, array, wanted in zip(model.outputs, actual, floats or (), strict=False)
+        for port, array, wanted in zip(model.outputs, actual, floats, strict=False)
     ]
     return Verdict(
         model=model.name,
@@ -131,30 +133,41 @@ def verify_model(
         mismatches=sum(differ),
         outputs=outputs,
         reference=reference,
+        layers=layer_errors(watch.floats, watch.compiled),
         passes=watch.results,
     )
 
 
 class _Watch:
-    """Runs the interpreter where results are wanted: at the end of the loops level, or always."""
+    """Runs the interpreter where results are wanted.
+
+    That is before all passes, at the end of the loops level and, if asked, after each pass.
+    """
 
     def __init__(self, stages: Sequence[Stage], inputs: Sequence[Array], each: bool) -> None:
         self.inputs, self.each = inputs, each
         self.last_of_loops = [s.steps[-1] for s in stages if s.level == "loops"][-1]
+        self.floats, self.compiled = Recorder(), Recorder()
+        self.latest: tuple[Array, ...] = ()
         self.expected: tuple[Array, ...] = ()
         self.results: list[PassResult] = []
 
-    def look(self, model: Model) -> None:
-        """Runs the module as it is."""
-        self.expected = driver.interpret(model, self.inputs)
+    def begin(self, model: Model) -> None:
+        """Runs the imported module."""
+        self.latest = driver.interpret(model, self.inputs, self.floats)
 
     def __call__(self, stage: Stage, step: Step, model: Model) -> None:
+        last = step is self.last_of_loops
+        if not self.each and not last:
+            return
+        before, self.latest = (
+            self.latest,
+            driver.interpret(model, self.inputs, self.compiled if last else None),
+        )
+        if last:
+            self.expected = self.latest
         if self.each:
-            before = self.expected
-            self.look(model)
-            self.results.append(_compare(step, before, self.expected))
-        elif step is self.last_of_loops:
-            self.look(model)
+            self.results.append(_compare(step, before, self.latest))
 
 
 def _compare(step: Step, before: Sequence[Array], after: Sequence[Array]) -> PassResult:

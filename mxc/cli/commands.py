@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,13 +229,13 @@ def _cell(value: Any) -> str:
 def ops_command(args: Namespace) -> int:
     """`mxc ops`."""
     names = driver.supported_operators()
-    show(args.json, {"ops": names}, names)
+    show(args.json, {"ops": list(names)}, names)
     return 0
 
 
 def passes_command(args: Namespace) -> int:
     """`mxc passes`."""
     passes = driver.known_passes()
-    rows = [(one["name"], one["stage"] or "-", one["summary"]) for one in passes]
-    show(args.json, {"passes": passes}, table(rows))
+    rows = [(one.name, one.stage or "-", one.summary) for one in passes]
+    show(args.json, {"passes": [asdict(one) for one in passes]}, table(rows))
     return 0
