@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -95,12 +95,22 @@ def tensor_type(array: NDArray[Any]) -> TensorType[Attribute]:
 
 def is_unsigned(element: Attribute) -> bool:
     """Whether `element` is `ui8`, `ui16`, ...: a graph-level unsigned integer."""
-    return isinstance(element, IntegerType) and element.signedness.data == Signedness.UNSIGNED
+    if not isinstance(element, IntegerType):
+        return False
+    return cast(IntegerType, element).signedness.data == Signedness.UNSIGNED
 
 
 def signless(element: Attribute) -> Attribute:
     """`element` as the loops level has it: unsigned integers lose their sign, `ui8` -> `i8`."""
-    return IntegerType(element.width) if isinstance(element, IntegerType) else element
+    if not isinstance(element, IntegerType):
+        return element
+    return IntegerType(cast(IntegerType, element).width.data)
+
+
+def integer_width(element: Attribute) -> int:
+    """The width in bits of an integer type."""
+    assert isinstance(element, IntegerType), element
+    return cast(IntegerType, element).width.data
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:

@@ -5,7 +5,7 @@
 becomes
 
     %t = onnx.Transpose(%w) <{perm = [1, 0]}>
-    %m = mx.matmul %x, %t {contract = "sequential", lhs_as = "mxfp8_e4m3", rhs_as = "mxfp8_e4m3", ...}
+    %m = mx.matmul %x, %t {lhs_as = "mxfp8_e4m3", rhs_as = "mxfp8_e4m3", ...}
     %y = onnx.Add(%m, %b)
 
 Every float MatMul, Gemm and Conv becomes an `mx` contraction, so that from here on there is one way
@@ -125,7 +125,7 @@ class Policy:
 
 
 def recipe_attr(format: str, scale_rule: str) -> RecipeAttr:
-    """The default recipe of `format`, with `scale_rule` unless that is `default`, as an attribute."""
+    """The recipe of `format` as an attribute, with `scale_rule` unless that is `default`."""
     rule = None if scale_rule == "default" else scale_rule
     recipe = default_recipe(FORMATS[format], rule)
     return RecipeAttr(recipe.scale_rule, recipe.special, recipe.tie, recipe.min_scale_byte)
@@ -206,7 +206,8 @@ _ONNX_FLOATS: dict[type[Attribute], int] = {Float32Type: 1, Float16Type: 10, BFl
 
 def _matmul(rw: _Rewrite) -> None:
     a, b = rw.op.inputs
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     output = rw.op.results[0]
     left, right = shape_of(a), shape_of(b)
     a = rw.reshape(a, (1, *left)) if len(left) == 1 else a
@@ -218,7 +219,8 @@ def _matmul(rw: _Rewrite) -> None:
 def _gemm(rw: _Rewrite) -> None:
     a, b = rw.op.inputs[:2]
     bias = rw.op.inputs[2] if len(rw.op.inputs) > 2 else None
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     element = element_of(rw.op.results[0])
     a = rw.transpose(a) if rw.op.attr("transA") else a
     b = rw.transpose(b) if rw.op.attr("transB") else b
@@ -239,7 +241,8 @@ def _scaled(rw: _Rewrite, x: SSAValue, factor: float) -> SSAValue:
 def _conv(rw: _Rewrite) -> None:
     x, w = rw.op.inputs[:2]
     bias = rw.op.inputs[2] if len(rw.op.inputs) > 2 else None
-    assert x is not None and w is not None
+    assert x is not None
+    assert w is not None
     output = rw.op.results[0]
     strides, pads, dilations = conv_geometry(rw.op, shape_of(x)[2:], shape_of(w)[2:])
     marks = rw.marks(x, w) if shape_of(w)[1] >= MIN_CHANNELS else {}

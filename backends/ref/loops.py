@@ -112,14 +112,8 @@ def spread(array: Array, map: AffineMap, sizes: Sequence[int]) -> Array:
         return np.empty([n if i in used else 1 for i, n in enumerate(sizes)], array.dtype)
     base = array
     if offset:
-        at = np.unravel_index(0, array.shape)
-        base = _shifted(array, [form[1] if form else 0 for form in forms], at)
+        base = array[tuple(slice(f[1], f[1] + 1) for f in forms if f is not None)]
     return as_strided(base, shape, strides, writeable=False)
-
-
-def _shifted(array: Array, starts: Sequence[int], _: Any) -> Array:
-    """A view of `array` whose first element is the one at `starts`."""
-    return array[tuple(slice(start, start + 1) for start in starts)]
 
 
 def _indices(expr: AffineExpr, sizes: Sequence[int]) -> Array:
@@ -209,7 +203,7 @@ def run_generic(
 
 
 def _arrange(value: Any, nest: Nest, axes: list[int], out: Array) -> Array:
-    """`value`, over the parallel dimensions in loop order, as a fresh array in the output's order."""
+    """`value`, over the parallel dimensions in loop order, as a new array in the output's order."""
     full = np.broadcast_to(np.asarray(value), [nest.sizes[d] for d in nest.parallel])
     position = {d: i for i, d in enumerate(nest.parallel)}
     return np.array(full.transpose([position[a] for a in axes]), dtype=out.dtype, order="C")

@@ -8,26 +8,26 @@ decided here and not by a machine. 16-bit and smaller floats are computed in f32
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects import arith, math, tensor
-from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.builtin import (
     AnyFloat,
     BFloat16Type,
-    FloatAttr,
     Float32Type,
     Float64Type,
+    FloatAttr,
     IndexType,
     IntegerAttr,
     IntegerType,
     f32,
     i1,
 )
+from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from mxc.dialects.types import is_unsigned, signless
+from mxc.dialects.types import integer_width, is_unsigned, signless
 
 Number = int | float | bool
 
@@ -179,7 +179,7 @@ class Body:
         key = (bare, float(value).hex() if is_float(bare) else int(value))
         found = self._constants.get(key)
         if found is None:
-            found = self._constants[key] = self.emit(_constant(value, bare))
+            found = self._constants[key] = self.emit(constant_op(value, bare))
         return Scalar(self, found.value, is_unsigned(type))
 
     def like(self, value: Scalar | Number, other: Scalar) -> Scalar:
@@ -325,14 +325,15 @@ class Body:
 def _width(type: Attribute) -> int:
     if isinstance(type, BFloat16Type):
         return 16
-    return type.bitwidth if is_float(type) else type.width.data  # pyright: ignore
+    return cast(AnyFloat, type).bitwidth if is_float(type) else integer_width(type)
 
 
-def _constant(value: Number, type: Attribute) -> arith.ConstantOp:
+def constant_op(value: Number, type: Attribute) -> arith.ConstantOp:
+    """An `arith.constant` of a float, integer (wrapped to its width) or index type."""
     if is_float(type):
         return arith.ConstantOp(FloatAttr(float(value), type))  # pyright: ignore
     if isinstance(type, IntegerType):
-        width = type.width.data
+        width = integer_width(type)
         number = int(value) % 2**width
         if width > 1 and number >= 2 ** (width - 1):
             number -= 2**width

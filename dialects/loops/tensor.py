@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects import tensor
-from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.builtin import (
     AffineMapAttr,
     ArrayAttr,
@@ -26,15 +25,16 @@ from xdsl.dialects.builtin import (
     i1,
     i64,
 )
+from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.linalg.attrs import IteratorType, IteratorTypeAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineExpr, AffineMap
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from mxc.constants import ConstantTable
-from mxc.dialects.loops.scalar import Body, Number, Scalar, compute_type, is_float
+from mxc.dialects.loops.scalar import Body, Number, Scalar, compute_type, constant_op, is_float
 from mxc.dialects.mx import ConstantOp
-from mxc.dialects.types import is_unsigned, signless, tensor_type
+from mxc.dialects.types import integer_width, is_unsigned, signless, tensor_type
 
 LANES = 16
 """A sum along a tensor's last axis runs in this many interleaved partial sums."""
@@ -43,7 +43,17 @@ PARALLEL = IteratorTypeAttr(IteratorType.PARALLEL)
 REDUCTION = IteratorTypeAttr(IteratorType.REDUCTION)
 
 Exprs = Sequence[AffineExpr | int]
-BodyFunction = Callable[..., Scalar | Sequence[Scalar]]
+S = Scalar
+BodyFunction = (
+    Callable[[Body], S]
+    | Callable[[Body, S], S]
+    | Callable[[Body, S, S], S]
+    | Callable[[Body, S, S, S], S]
+    | Callable[[Body, S, S, S, S], S]
+    | Callable[[Body, S, S, S, S, S], S]
+    | Callable[..., S]
+)
+"""What a loop does at one point: a `Body`, one Scalar per operand that is read -> the result."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +125,7 @@ class Loops:
 
     def fill(self, shape: Sequence[int], element: Attribute, value: Number) -> Tensor:
         """A tensor full of `value`."""
-        from mxc.dialects.loops.scalar import _constant  # pyright: ignore[reportPrivateUsage]
-
-        scalar = self.insert(_constant(value, signless(element)))
+        scalar = self.insert(constant_op(value, signless(element)))
         out = self.empty(shape, element)
         return self._wrap(linalg.FillOp([scalar], [out.value], [out.value.type]), element)
 
@@ -156,8 +164,7 @@ class Loops:
         scalars = [_enter(body, block.args[i], t.element) for i, (t, _) in enumerate(inputs)]
         if folds:
             scalars.append(_enter(body, block.args[-1], element))
-        result = function(body, *scalars)
-        assert isinstance(result, Scalar)
+        result = cast(Callable[..., Scalar], function)(body, *scalars)
         block.add_op(linalg.YieldOp(body.cast(result, element).value))
         op = linalg.GenericOp(
             [t.value for t, _ in operands],
@@ -333,12 +340,11 @@ class Loops:
 
     def reduce(
         self,
-        function: BodyFunction,
+        function: Callable[[Body, Scalar, Scalar], Scalar],
         x: Tensor,
         axes: Sequence[int],
         init: Number,
         *,
-        keepdims: bool = False,
         element: Attribute | None = None,
         prepare: Callable[[Body, Scalar], Scalar] | None = None,
     ) -> Tensor:
@@ -354,14 +360,10 @@ class Loops:
 
         def step(k: Body, value: Scalar, acc: Scalar) -> Scalar:
             value = prepare(k, value) if prepare else k.cast(value, element)
-            result = function(k, acc, value)
-            assert isinstance(result, Scalar)
-            return result
+            return function(k, acc, value)
 
         x, axes = self._merge(x, axes)
         result = self._fold(step, function, x, axes, init, element)
-        if keepdims:
-            raise AssertionError("keepdims is the caller's reshape")
         return self.reshape(result, kept)
 
     def _merge(self, x: Tensor, axes: Sequence[int]) -> tuple[Tensor, list[int]]:
@@ -379,8 +381,8 @@ class Loops:
 
     def _fold(
         self,
-        step: BodyFunction,
-        function: BodyFunction,
+        step: Callable[[Body, Scalar, Scalar], Scalar],
+        function: Callable[[Body, Scalar, Scalar], Scalar],
         x: Tensor,
         axes: list[int],
         init: Number,
@@ -415,7 +417,7 @@ class Loops:
 
     def _fold_plain(
         self,
-        step: BodyFunction,
+        step: Callable[[Body, Scalar, Scalar], Scalar],
         x: Tensor,
         axes: list[int],
         kept: list[int],
@@ -448,7 +450,7 @@ def lowest(element: Attribute) -> Number:
     """The identity of maximum in `element`: -inf, or the smallest integer."""
     if is_float(element):
         return float("-inf")
-    width: int = element.width.data  # pyright: ignore
+    width = integer_width(element)
     return 0 if is_unsigned(element) or width == 1 else -(2 ** (width - 1))
 
 
@@ -456,7 +458,7 @@ def highest(element: Attribute) -> Number:
     """The identity of minimum in `element`: inf, or the largest integer."""
     if is_float(element):
         return float("inf")
-    width: int = element.width.data  # pyright: ignore
+    width = integer_width(element)
     return 2**width - 1 if is_unsigned(element) or width == 1 else 2 ** (width - 1) - 1
 
 

@@ -65,7 +65,7 @@ def _require_block_rank(op: Operation, label: str, value: SSAValue) -> None:
 class ConstantOp(IRDLOperation):
     """The array, or block array, called `value` in the module's table of constants.
 
-        %w = mx.constant @c_5f0c8e21aa907d3b : tensor<64x32xf32>
+    %w = mx.constant @c_5f0c8e21aa907d3b : tensor<64x32xf32>
     """
 
     name = "mx.constant"
@@ -95,7 +95,8 @@ class QuantizeOp(IRDLOperation):
     (C1) input and output have the same shape;
     (C2) the block shape has the rank of the tensor.
 
-        %q = mx.quantize %x {recipe = #mx.recipe<rceil, special = nan, tie = even, min_scale_byte = 0>}
+        %q = mx.quantize %x
+             {recipe = #mx.recipe<rceil, special = nan, tie = even, min_scale_byte = 0>}
              : tensor<4x64xf32> -> tensor<4x64x!mx.block<f8E4M3FN, 1x32>>
     """
 
@@ -205,8 +206,7 @@ class Contraction(IRDLOperation):
         raise NotImplementedError
 
     def verify_contract(self) -> None:
-        """(C1) the contract is known; (C2) blocks lie along the contracted axis of both operands,
-        or no operand has blocks; (C3) block-exact needs blocks on both sides."""
+        """Checks the constraints (C1), (C2) and (C3) that the contractions share."""
         require(
             self,
             "C1",

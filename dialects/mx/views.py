@@ -30,6 +30,12 @@ def _blocks(value: SSAValue) -> BlockType:
     return block
 
 
+def _transposed(input: SSAValue, permutation: Sequence[int]) -> TensorType[BlockType]:
+    shape, block = shape_of(input), _blocks(input)
+    permuted = BlockType(block.element, [block.shape[p] for p in permutation], block.scale)
+    return TensorType(permuted, [shape[p] for p in permutation])
+
+
 @irdl_op_definition
 class TransposeOp(IRDLOperation):
     """output[i_perm[0], i_perm[1], ...] = input[i_0, i_1, ...]; the block shape permutes along.
@@ -50,24 +56,18 @@ class TransposeOp(IRDLOperation):
     assembly_format: ClassVar = "$input attr-dict `:` type($input) `->` type($output)"
 
     def __init__(self, input: SSAValue, permutation: Sequence[int]) -> None:
-        shape, block = shape_of(input), _blocks(input)
-        permuted = BlockType(block.element, [block.shape[p] for p in permutation], block.scale)
         super().__init__(
             operands=[input],
             properties={"permutation": DenseArrayBase.from_list(i64, permutation)},
-            result_types=[TensorType(permuted, [shape[p] for p in permutation])],
+            result_types=[_transposed(input, permutation)],
         )
 
     def verify_(self) -> None:
         permutation = self.permutation.get_values()
         shape = shape_of(self.input)
-        require(
-            self, "C1", sorted(permutation) == list(range(len(shape))), f"axes {permutation}"
-        )
-        expected = TransposeOp(self.input, permutation)
-        fits = expected.output.type == self.output.type
-        expected.detach_operands()
-        require(self, "C2", fits, f"the output is not {expected.output.type}")
+        require(self, "C1", sorted(permutation) == list(range(len(shape))), f"axes {permutation}")
+        expected = _transposed(self.input, permutation)
+        require(self, "C2", expected == self.output.type, f"the output is not {expected}")
 
 
 @irdl_op_definition
@@ -118,7 +118,9 @@ def grid(shape: Sequence[int], block: Sequence[int]) -> list[tuple[int, int]]:
     """
     runs: list[tuple[int, int]] = []
     for size, b in zip(shape, block, strict=True):
-        parts = [(size, 1)] if b == 1 else [(size // b, 1), (b, b)] if size % b == 0 else [(size, b)]
+        parts = (
+            [(size, 1)] if b == 1 else [(size // b, 1), (b, b)] if size % b == 0 else [(size, b)]
+        )
         for part in parts:
             if part == (1, 1):
                 continue
@@ -157,7 +159,7 @@ class SliceOp(IRDLOperation):
         offsets, block = self.offsets.get_values(), _blocks(self.input).shape
         source, target = shape_of(self.input), shape_of(self.output)
         inside = len(offsets) == len(source) == len(target) and all(
-            0 <= o and o + n <= s for o, n, s in zip(offsets, target, source, strict=True)
+            o >= 0 and o + n <= s for o, n, s in zip(offsets, target, source, strict=True)
         )
         require(self, "C1", inside, f"{target} at {offsets} is not inside {source}")
         whole = all(
@@ -198,7 +200,9 @@ class ConcatOp(IRDLOperation):
         axis, target = self.axis.value.data, shape_of(self.output)
         shapes = [shape_of(value) for value in self.inputs]
         fits = bool(shapes) and 0 <= axis < len(target)
-        fits = fits and all(s[:axis] + s[axis + 1 :] == target[:axis] + target[axis + 1 :] for s in shapes)
+        fits = fits and all(
+            s[:axis] + s[axis + 1 :] == target[:axis] + target[axis + 1 :] for s in shapes
+        )
         fits = fits and sum(s[axis] for s in shapes) == target[axis]
         require(self, "C1", fits, f"{shapes} do not make {target} along axis {axis}")
         block = _blocks(self.output)

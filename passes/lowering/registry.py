@@ -45,7 +45,7 @@ def load_rules() -> dict[str, LoweringRule]:
     """`RULES`, after importing every family of this folder."""
     package = import_module("mxc.passes.lowering")
     for module in iter_modules(package.__path__):
-        if module.name not in HELPERS:
+        if module.name not in HELPERS and not module.name.startswith("_"):
             import_module(f"mxc.passes.lowering.{module.name}")
     return RULES
 
@@ -128,8 +128,9 @@ class Node:
 
     def _type(self, index: int) -> TensorType[Attribute]:
         output = self.op.outputs[index]
-        assert output is not None and isa(output.type, TensorType), output
-        return output.type
+        kind = None if output is None else output.type
+        assert isa(kind, TensorType), kind
+        return kind
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
         """The shape of output `index`."""
