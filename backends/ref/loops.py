@@ -8,10 +8,11 @@ point by point, in lexicographic order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -30,7 +31,7 @@ from xdsl.ir.affine import (
 )
 
 from mxc.backends.ref.interpreter import Machine, Values, runs
-from mxc.dialects.types import numpy_dtype
+from mxc.dialects.types import element_of, numpy_dtype, shape_of
 
 Array = NDArray[Any]
 
@@ -60,7 +61,7 @@ def loop_sizes(op: linalg.GenericOp) -> tuple[int, ...]:
     """The trip count of every loop of `op`."""
     sizes: dict[int, int] = {}
     for operand, attr in zip(op.operands, op.indexing_maps, strict=True):
-        shape: Sequence[int] = operand.type.get_shape()  # pyright: ignore
+        shape = shape_of(operand)
         for expr, size in zip(attr.data.results, shape, strict=True):
             if isinstance(expr, AffineDimExpr):
                 sizes.setdefault(expr.position, size)
@@ -165,10 +166,16 @@ class _Body:
             else:
                 self.free.append(inner)
 
-    def run(self, ops: Sequence[Operation], env: dict[SSAValue, Any], index: Any) -> None:
+    def run(
+        self,
+        ops: Sequence[Operation],
+        env: dict[SSAValue, Any],
+        index: Callable[[int], Array] | None,
+    ) -> None:
         """Runs `ops` in `env`; `index(dimension)` gives the loop index as an array."""
         for op in ops:
             if isinstance(op, linalg.IndexOp):
+                assert index is not None
                 env[op.result] = index(op.dim.value.data)
             elif isinstance(op, tensor.ExtractOp):
                 source = self.machine.value(op.tensor)
@@ -190,7 +197,7 @@ def run_generic(
     body = _Body(machine, op, nest)
     maps = [attr.data for attr in op.indexing_maps]
     views = [spread(a, m, nest.sizes) for a, m in zip(inputs, maps, strict=False)]
-    order = [[e.position for e in m.results] for m in maps[len(inputs) :]]  # pyright: ignore
+    order = [[cast(AffineDimExpr, e).position for e in m.results] for m in maps[len(inputs) :]]
     with np.errstate(all="ignore"):
         if nest.reduction:
             results = _fold(body, nest, views, outs, order)
@@ -221,7 +228,7 @@ def _elementwise(
     for arg, out, axes in zip(body.accumulators, outs, order, strict=True):
         if arg.uses:
             env[arg] = _out_view(out, nest, axes)
-    body.run([*body.op.body.block.ops][:-1], env, lambda d: _index(nest.sizes, d))
+    body.run([*body.op.body.block.ops][:-1], env, partial(_index, nest.sizes))
     return [env[v] if v in env else body.machine.value(v) for v in body.yielded]
 
 
@@ -247,7 +254,7 @@ def _fold(
         count = min(chunk, points - start)
         at = np.unravel_index(np.arange(start, start + count), sizes)
         env = {arg: _points(view, at, inner) for arg, view in zip(body.inputs, views, strict=True)}
-        body.run(body.free, env, lambda d, at=at: _chunk_index(nest, d, at, inner))
+        body.run(body.free, env, partial(_chunk_index, nest, at, inner))
         state = _fold_chunk(body, env, state, count)
     return state
 
@@ -262,7 +269,7 @@ def _points(view: Array, at: tuple[Array, ...], inner: int) -> Array:
     return moved[tuple(at[i] if i in varies else zero for i in range(len(at)))]
 
 
-def _chunk_index(nest: Nest, dim: int, at: tuple[Array, ...], inner: int) -> Array:
+def _chunk_index(nest: Nest, at: tuple[Array, ...], inner: int, dim: int) -> Array:
     if dim in nest.reduction:
         return at[nest.reduction.index(dim)].reshape(-1, *[1] * inner)
     shape = [1] * (inner + 1)
@@ -297,5 +304,5 @@ def generic(machine: Machine, op: linalg.GenericOp, args: Values) -> Values:
 @runs(linalg.FillOp)
 def fill(machine: Machine, op: linalg.FillOp, args: Values) -> Values:
     """A new array full of the scalar."""
-    dtype = numpy_dtype(op.outputs[0].type.element_type)  # pyright: ignore
+    dtype = numpy_dtype(element_of(op.outputs[0]))
     return (np.full(args[1].shape, args[0], dtype),)

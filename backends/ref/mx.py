@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
+from numpy.typing import NDArray
 
 from mxc import numerics
 from mxc.backends.ref.interpreter import Machine, Values, runs
 from mxc.dialects import mx
 from mxc.dialects.mx.recipes import recipe_of
-from mxc.dialects.types import shape_of, signless
+from mxc.dialects.types import element_of, shape_of, signless
 
 
 @runs(mx.ConstantOp)
 def constant(machine: Machine, op: mx.ConstantOp, args: Values) -> Values:
     """The array of the table; below the graph level unsigned integers are reinterpreted."""
-    value = machine.constants[op.key]
-    if isinstance(value, np.ndarray) and value.dtype.kind == "u":
-        element: Any = op.output.type.element_type
-        if element == signless(element):
-            value = value.view(f"i{value.dtype.itemsize}")
-    return (value,)
+    value: Any = machine.constants[op.key]
+    element = element_of(op.output)
+    if isinstance(value, numerics.BlockArray) or element != signless(element):
+        return (value,)
+    array = cast(NDArray[Any], value)
+    return (array.view(f"i{array.itemsize}") if array.dtype.kind == "u" else array,)
 
 
 @runs(mx.QuantizeOp)

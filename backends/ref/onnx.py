@@ -12,4 +12,4 @@ def node(machine: Machine, op: OnnxOp, args: Values) -> Values:
     """The node's results, by the reference evaluator of the onnx package."""
     values = iter(args)
     inputs = [None if value is None else next(values) for value in op.inputs]
-    return [v for v in evaluate(op, inputs) if v is not None]
+    return evaluate(op, inputs)

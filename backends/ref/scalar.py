@@ -15,7 +15,7 @@ from xdsl.dialects import arith, math
 from xdsl.ir import Operation
 
 from mxc import numerics
-from mxc.backends.ref.interpreter import RULES, Machine, Values
+from mxc.backends.ref.interpreter import RULES, Machine, Values, runs
 from mxc.dialects.types import numpy_dtype
 
 Array = NDArray[Any]
@@ -78,13 +78,16 @@ def _unsigned_abs(x: Any) -> Array:
     return _unsigned(np.abs(np.asarray(x)))
 
 
-def _extend_unsigned(op: Operation, x: Any) -> Array:
-    dtype = _result(op)
-    return _signed(_unsigned(x).astype(f"u{dtype.itemsize}"))
+def _as_result(op: Operation, x: Array) -> Array:
+    return x.astype(_result(op))
 
 
-def _bitcast(op: Operation, x: Any) -> Array:
-    return np.asarray(x).view(_result(op))
+def _extend_unsigned(op: Operation, x: Array) -> Array:
+    return _signed(_unsigned(x).astype(f"u{_result(op).itemsize}"))
+
+
+def _truncate(op: Operation, x: Array) -> Array:
+    return (x & 1).astype(bool) if _result(op) == np.bool_ else _as_result(op, x)
 
 
 def _count_leading_zeros(x: Any) -> Array:
@@ -126,46 +129,60 @@ _PLAIN: dict[type[Operation], Callable[..., Any]] = {
     math.CopySignOp: np.copysign,
     math.CountLeadingZerosOp: _count_leading_zeros,
     math.FloorOp: np.floor,
-    math.FmaOp: lambda a, b, c: numerics.fma(a, b, c),
+    math.FmaOp: numerics.fma,
     math.RoundEvenOp: np.rint,
     math.SqrtOp: np.sqrt,
     math.TruncOp: np.trunc,
 }
-_WITH_OP: dict[type[Operation], Callable[..., Any]] = {
-    arith.CmpfOp: lambda op, a, b: _CMPF[op.predicate.value.data](a, b),
-    arith.CmpiOp: lambda op, a, b: _CMPI[op.predicate.value.data](a, b),
-    arith.ExtFOp: lambda op, x: np.asarray(x).astype(_result(op)),
-    arith.TruncFOp: lambda op, x: np.asarray(x).astype(_result(op)),
-    arith.SIToFPOp: lambda op, x: np.asarray(x).astype(_result(op)),
-    arith.UIToFPOp: lambda op, x: _unsigned(x).astype(_result(op)),
-    arith.FPToSIOp: lambda op, x: np.asarray(x).astype(_result(op)),
-    arith.FPToUIOp: lambda op, x: _signed(np.asarray(x).astype(f"u{_result(op).itemsize}")),
-    arith.ExtSIOp: lambda op, x: np.asarray(x).astype(_result(op)),
+_CONVERSIONS: dict[type[Operation], Callable[[Any, Array], Array]] = {
+    arith.ExtFOp: _as_result,
+    arith.TruncFOp: _as_result,
+    arith.SIToFPOp: _as_result,
+    arith.UIToFPOp: lambda op, x: _as_result(op, _unsigned(x)),
+    arith.FPToSIOp: _as_result,
+    arith.FPToUIOp: lambda op, x: _signed(x.astype(f"u{_result(op).itemsize}")),
+    arith.ExtSIOp: _as_result,
     arith.ExtUIOp: _extend_unsigned,
-    arith.TruncIOp: lambda op, x: (
-        (np.asarray(x) & 1).astype(bool)
-        if _result(op) == np.bool_
-        else np.asarray(x).astype(_result(op))
-    ),
-    arith.IndexCastOp: lambda op, x: np.asarray(x).astype(_result(op)),
-    arith.BitcastOp: _bitcast,
-    arith.ConstantOp: lambda op: np.asarray(op.value.value.data).astype(_result(op)),
+    arith.TruncIOp: _truncate,
+    arith.IndexCastOp: _as_result,
+    arith.BitcastOp: lambda op, x: x.view(_result(op)),
 }
 
 
 def _register() -> None:
     for kind, function in _PLAIN.items():
         RULES[kind] = _plain(function)
-    for kind, function in _WITH_OP.items():
-        RULES[kind] = _with_op(function)
+    for kind, convert in _CONVERSIONS.items():
+        RULES[kind] = _conversion(convert)
 
 
 def _plain(function: Callable[..., Any]) -> Callable[[Machine, Operation, Values], Values]:
     return lambda machine, op, args: (function(*args),)
 
 
-def _with_op(function: Callable[..., Any]) -> Callable[[Machine, Operation, Values], Values]:
-    return lambda machine, op, args: (function(op, *args),)
+def _conversion(
+    convert: Callable[[Any, Array], Array],
+) -> Callable[[Machine, Operation, Values], Values]:
+    return lambda machine, op, args: (convert(op, np.asarray(args[0])),)
 
 
 _register()
+
+
+@runs(arith.CmpfOp)
+def cmpf(machine: Machine, op: arith.CmpfOp, args: Values) -> Values:
+    """The comparison of floats that the predicate names."""
+    return (_CMPF[op.predicate.value.data](*args),)
+
+
+@runs(arith.CmpiOp)
+def cmpi(machine: Machine, op: arith.CmpiOp, args: Values) -> Values:
+    """The comparison of integers that the predicate names."""
+    return (_CMPI[op.predicate.value.data](*args),)
+
+
+@runs(arith.ConstantOp)
+def constant(machine: Machine, op: arith.ConstantOp, args: Values) -> Values:
+    """The scalar."""
+    attr: Any = op.value
+    return (np.asarray(attr.value.data).astype(_result(op)),)

@@ -18,10 +18,11 @@ def empty(machine: Machine, op: tensor.EmptyOp, args: Values) -> Values:
     """An array with recognisable garbage, 0xA5, so that a read of it shows."""
     kind: Any = op.tensor.type
     dtype = numpy_dtype(kind.element_type)
+    shape: tuple[int, ...] = kind.get_shape()
     if dtype == np.bool_:
-        return (np.ones(kind.get_shape(), bool),)
-    raw = np.full((*kind.get_shape(), dtype.itemsize), 0xA5, np.uint8)
-    return (raw.view(dtype).reshape(kind.get_shape()),)
+        return (np.ones(shape, bool),)
+    raw = np.full((*shape, dtype.itemsize), 0xA5, np.uint8)
+    return (raw.view(dtype).reshape(shape),)
 
 
 @runs(tensor.CollapseShapeOp, tensor.ExpandShapeOp)

@@ -331,14 +331,14 @@ def _width(type: Attribute) -> int:
 def constant_op(value: Number, type: Attribute) -> arith.ConstantOp:
     """An `arith.constant` of a float, integer (wrapped to its width) or index type."""
     if is_float(type):
-        return arith.ConstantOp(FloatAttr(float(value), type))  # pyright: ignore
-    if isinstance(type, IntegerType):
-        width = integer_width(type)
-        number = int(value) % 2**width
-        if width > 1 and number >= 2 ** (width - 1):
-            number -= 2**width
-        return arith.ConstantOp(IntegerAttr(number, type))
-    return arith.ConstantOp(IntegerAttr(int(value), IndexType()))
+        return arith.ConstantOp(FloatAttr(float(value), cast(AnyFloat, type)))
+    if not isinstance(type, IntegerType):
+        return arith.ConstantOp(IntegerAttr(int(value), IndexType()))
+    width = integer_width(type)
+    number = int(value) % 2**width
+    if width > 1 and number >= 2 ** (width - 1):
+        number -= 2**width
+    return arith.ConstantOp(IntegerAttr(number, cast(IntegerType, type)))
 
 
 _MATH: dict[str, Callable[..., Operation]] = {
