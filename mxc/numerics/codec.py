@@ -122,17 +122,22 @@ def random_bits(seed: int, index: Array | int) -> NDArray[np.uint64]:
 
 def _encode_hif8(values: Array, element: Element) -> NDArray[np.uint8]:
     """HiFloat8: nearest, ties away from zero; at least 1.25 * 2**15 is infinity."""
-    codes = np.arange(0x80)
-    codes = codes[np.argsort(element.values[codes], kind="stable")]
-    steps = element.values[codes].copy()
-    steps[-1] = 1.5 * element.max  # where the value after the largest would be
-    middles = (steps[1:] + steps[:-1]) / 2
+    codes, middles = hif8_steps(element)
     sign = np.signbit(values)
     nearest = np.searchsorted(middles, np.abs(values).astype(np.float64), side="right")
-    result = codes[nearest].astype(np.uint8)
+    result = codes[nearest]
     result[sign & (result != 0)] |= 0x80
     result[np.isnan(values)] = 0x80
     return result
+
+
+def hif8_steps(element: Element) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The positive codes in the order of their values, infinity last; the middles between them."""
+    codes = np.arange(0x80, dtype=np.uint8)
+    codes = codes[np.argsort(element.values[codes], kind="stable")]
+    steps = element.values[codes].copy()
+    steps[-1] = 1.5 * element.max  # where the value after the largest would be
+    return codes, (steps[1:] + steps[:-1]) / 2
 
 
 def _bias(size: int) -> int:
