@@ -140,35 +140,9 @@ def supported_operators() -> tuple[str, ...]:
     return tuple(sorted({*load_rules(), *CONTRACTIONS}))
 
 
-@dataclass(frozen=True)
-class PassInfo:
-    """A pass for `mxc passes`: where the pipeline runs it, and what it is for."""
-
-    name: str
-    stage: str
-    """Empty if the pipeline does not run it."""
-
-    summary: str
-    options: tuple[str, ...]
-
-
-def known_passes() -> tuple[PassInfo, ...]:
-    """Every pass: those of the pipeline in its order, then the others by name."""
-    from xdsl.passes import get_pass_option_infos
-
-    from mxc.passes import PASSES
-
-    stage_of = {step.name: stage.name for stage, step in steps()}
-    order = [*stage_of, *sorted(set(PASSES) - set(stage_of))]
-    return tuple(
-        PassInfo(
-            name,
-            stage_of.get(name, ""),
-            (PASSES[name]().__doc__ or "").strip().partition("\n")[0],
-            tuple(option.name for option in get_pass_option_infos(PASSES[name]())),
-        )
-        for name in order
-    )
+def pipeline_stages() -> dict[str, str]:
+    """Pass -> the stage of the pipeline that runs it."""
+    return {step.name: stage.name for stage, step in steps()}
 
 
 def main_function(module: ModuleOp) -> FuncOp:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,24 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
 def spelling(name: str) -> str:
     """`name` as a key of an `.npz`: '/' would be a folder of the archive."""
     return name.replace("/", "__")
+
+
+class Shapes(Mapping[str, tuple[int, ...]]):
+    """The shapes of arrays, by the names of the model's inputs in either spelling."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = arrays
+
+    def __getitem__(self, name: str) -> tuple[int, ...]:
+        if (key := _key(name, self.arrays)) is None:
+            raise KeyError(name)
+        return self.arrays[key].shape
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
 
 
 def match(ports: Sequence[Port], arrays: Mapping[str, Array]) -> tuple[Array, ...]:

@@ -99,6 +99,48 @@ def _text(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
+@dataclass(frozen=True)
+class Execution:
+    """One compilation, run by the interpreter on its way down and as C at its end."""
+
+    compiled: tuple[Array, ...]
+    """What the emitted C gave."""
+
+    interpreted: tuple[Array, ...]
+    """What the interpreter gave at the end of the loops level."""
+
+    layers: list[OutputError]
+    passes: list[PassResult]
+
+    @property
+    def mismatches(self) -> int:
+        """Elements in which the two differ by a bit; any NaN is any NaN."""
+        pairs = zip(self.compiled, self.interpreted, strict=True)
+        return sum(differences(a, b) for a, b in pairs)
+
+
+def execute(
+    model: Model,
+    options: Options,
+    inputs: Sequence[Array],
+    *,
+    each_pass: bool = False,
+    progress: Progress = silent,
+) -> Execution:
+    """Compiles `model`, just imported, and runs it on `inputs` in both ways.
+
+    Raises:
+        MxcError: if the model cannot be compiled, built or run.
+    """
+    stages = driver.pipeline(options)
+    watch = _Watch(stages, inputs, each_pass)
+    watch.begin(model)
+    driver.lower(model, stages, progress=progress, after_pass=watch)
+    compiled = driver.build_and_run(model, options, inputs, progress=progress)
+    layers = layer_errors(watch.floats, watch.compiled)
+    return Execution(compiled, watch.expected, layers, watch.results)
+
+
 def verify_model(
     path: Path,
     model: Model,
@@ -108,33 +150,28 @@ def verify_model(
     each_pass: bool = False,
     progress: Progress = silent,
 ) -> Verdict:
-    """Compiles `model`, just imported from `path`, runs it on `inputs` and compares.
+    """Runs `model`, just imported from `path`, and the float model on `inputs`, and compares.
 
     Raises:
         MxcError: if the model cannot be compiled, built or run.
     """
-    stages = driver.pipeline(options)
-    watch = _Watch(stages, inputs, each_pass)
-    watch.begin(model)
-    driver.lower(model, stages, progress=progress, after_pass=watch)
-    actual = driver.build_and_run(model, options, inputs, progress=progress)
-    differ = [differences(a, b) for a, b in zip(actual, watch.expected, strict=True)]
+    done = execute(model, options, inputs, each_pass=each_pass, progress=progress)
     progress("reference")
     reference, floats = float_model(path, model, options, inputs)
     outputs = [
         output_error(port.name, array, wanted)
-        for port, array, wanted in zip(model.outputs, actual, floats, strict=False)
+        for port, array, wanted in zip(model.outputs, done.compiled, floats, strict=False)
     ]
     return Verdict(
         model=model.name,
         target=options.target,
         format=options.format,
-        bit_exact=not any(differ),
-        mismatches=sum(differ),
+        bit_exact=done.mismatches == 0,
+        mismatches=done.mismatches,
         outputs=outputs,
         reference=reference,
-        layers=layer_errors(watch.floats, watch.compiled),
-        passes=watch.results,
+        layers=done.layers,
+        passes=done.passes,
     )
 
 

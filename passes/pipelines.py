@@ -55,7 +55,7 @@ STAGES = (
         "graph",
         (
             Step("canonicalize", "what the exporter left behind, so that patterns see through"),
-            Step("fold", "constants that canonicalize exposed"),
+            Step("fold-constants", "what canonicalize made constant need not run"),
             Step("cse", "equal subgraphs are quantised once, not twice"),
             Step("dce", "what nothing uses must not be quantised"),
         ),
@@ -86,7 +86,7 @@ STAGES = (
         (
             Step("lower-to-linalg", "every value is now known with its type and layout", ROUNDING),
             Step("expand-math", "exp, erf ... as exact operations, before fusion", ROUNDING),
-            Step("fuse", "no value is stored that its only consumer could compute"),
+            Step("fuse-elementwise", "no value is stored that its only consumer could compute"),
         ),
         slot="after-lowering",
     ),
@@ -96,7 +96,6 @@ STAGES = (
         (
             Step("bufferize", "tensors become buffers, views become offsets"),
             Step("plan-memory", "lifetimes are final: addresses in one arena"),
-            Step("schedule-dma", "with addresses known, transfers and events"),
         ),
         slot="after-tiling",
     ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from mxc.artifact import write_file
 from mxc.cli.terminal import progress, show, table
 from mxc.driver import Options
 from mxc.errors import BadInput
-from mxc.inputs import Array, Port, match, random_inputs, read_npz, write_npz
+from mxc.inputs import Array, Port, Shapes, match, random_inputs, read_npz, write_npz
 
 if TYPE_CHECKING:
     from mxc.numerics import Format
@@ -36,7 +35,7 @@ def options_of(args: Namespace, arrays: Mapping[str, Array] | None = None) -> Op
         target=args.target,
         dims={name: _size(name, text) for name, text in _pairs("--input-dim", args.input_dim)},
         values=dict(_pairs("--input-value", args.input_value)),
-        input_shapes={name: array.shape for name, array in (arrays or {}).items()},
+        input_shapes=Shapes(arrays or {}),
         **given,
     )
 
@@ -235,7 +234,10 @@ def ops_command(args: Namespace) -> int:
 
 def passes_command(args: Namespace) -> int:
     """`mxc passes`."""
-    passes = driver.known_passes()
-    rows = [(one.name, one.stage or "-", one.summary) for one in passes]
-    show(args.json, {"passes": [asdict(one) for one in passes]}, table(rows))
+    from mxc.passes import describe
+
+    stages = driver.pipeline_stages()
+    passes = [{**one, "stage": stages.get(one["name"])} for one in describe()]
+    rows = [(one["name"], stages.get(one["name"], "-"), one["summary"]) for one in describe()]
+    show(args.json, {"passes": passes}, table(rows))
     return 0
