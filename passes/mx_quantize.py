@@ -43,7 +43,14 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from mxc.constants import ConstantTable
 from mxc.dialects.location import node_names
-from mxc.dialects.mx import ConstantOp, ConvOp, MatMulOp, RecipeAttr
+from mxc.dialects.mx import (
+    ConstantOp,
+    Contraction,
+    ConvOp,
+    MatMulOp,
+    RecipeAttr,
+    block_of,
+)
 from mxc.dialects.onnx import OnnxOp, op_class
 from mxc.dialects.types import element_of, shape_of, tensor_type
 from mxc.errors import BadInput, CannotLower
@@ -131,6 +138,18 @@ def recipe_attr(format: str, scale_rule: str) -> RecipeAttr:
     return RecipeAttr(recipe.scale_rule, recipe.special, recipe.tie, recipe.min_scale_byte)
 
 
+def _marks(op: Operation, lhs: SSAValue, rhs: SSAValue, policy: Policy) -> dict[str, Attribute]:
+    """The formats that the policy wants for the float operands of the contraction `op`."""
+    weights, activations, scale = policy.of(op)
+    marks: dict[str, Attribute] = {}
+    for side, value in (("lhs", lhs), ("rhs", rhs)):
+        format = weights if isinstance(value.owner, ConstantOp) else activations
+        if format != "f32" and block_of(value.type) is None:
+            marks[f"{side}_as"] = StringAttr(format)
+            marks[f"{side}_recipe"] = recipe_attr(format, scale)
+    return marks
+
+
 class _Rewrite:
     """The rewriting of one contraction, in place."""
 
@@ -180,17 +199,6 @@ class _Rewrite:
         code = _ONNX_FLOATS[type(element)]
         return self.node("Cast", [x], TensorType(element, shape_of(x)), to=code)
 
-    def marks(self, lhs: SSAValue, rhs: SSAValue) -> dict[str, Attribute | None]:
-        """The formats that the policy wants for the operands."""
-        weights, activations, scale = self.policy.of(self.op)
-        marks: dict[str, Attribute | None] = {}
-        for side, value in (("lhs", lhs), ("rhs", rhs)):
-            format = weights if isinstance(value.owner, ConstantOp) else activations
-            if format != "f32":
-                marks[f"{side}_as"] = StringAttr(format)
-                marks[f"{side}_recipe"] = recipe_attr(format, scale)
-        return marks
-
     def done(self, value: SSAValue) -> None:
         """`value` takes the place of the node's result."""
         Rewriter.replace_op(self.op, [], [value])
@@ -212,7 +220,7 @@ def _matmul(rw: _Rewrite) -> None:
     left, right = shape_of(a), shape_of(b)
     a = rw.reshape(a, (1, *left)) if len(left) == 1 else a
     b = rw.reshape(b, (*right, 1)) if len(right) == 1 else b
-    y = rw.insert(MatMulOp(a, b, marks=rw.marks(a, b)))
+    y = rw.insert(MatMulOp(a, b, marks=_marks(rw.op, a, b, rw.policy)))
     rw.done(rw.cast(rw.reshape(y, shape_of(output)), element_of(output)))
 
 
@@ -224,7 +232,7 @@ def _gemm(rw: _Rewrite) -> None:
     element = element_of(rw.op.results[0])
     a = rw.transpose(a) if rw.op.attr("transA") else a
     b = rw.transpose(b) if rw.op.attr("transB") else b
-    y = rw.insert(MatMulOp(a, b, marks=rw.marks(a, b)))
+    y = rw.insert(MatMulOp(a, b, marks=_marks(rw.op, a, b, rw.policy)))
     y = _scaled(rw, y, rw.op.attr("alpha"))
     if bias is not None:
         bias = _scaled(rw, rw.cast(bias, element_of(y)), rw.op.attr("beta"))
@@ -235,7 +243,7 @@ def _gemm(rw: _Rewrite) -> None:
 def _scaled(rw: _Rewrite, x: SSAValue, factor: float) -> SSAValue:
     if factor == 1.0:
         return x
-    return rw.node("Mul", [x, rw.constant(np.float32(factor).reshape(()))], x.type)
+    return rw.node("Mul", [x, rw.constant(np.array(factor, np.float32))], x.type)
 
 
 def _conv(rw: _Rewrite) -> None:
@@ -245,7 +253,7 @@ def _conv(rw: _Rewrite) -> None:
     assert w is not None
     output = rw.op.results[0]
     strides, pads, dilations = conv_geometry(rw.op, shape_of(x)[2:], shape_of(w)[2:])
-    marks = rw.marks(x, w) if shape_of(w)[1] >= MIN_CHANNELS else {}
+    marks = _marks(rw.op, x, w, rw.policy) if shape_of(w)[1] >= MIN_CHANNELS else {}
     groups = int(rw.op.attr("group"))
     conv = ConvOp(x, w, strides=strides, pads=pads, dilations=dilations, groups=groups, marks=marks)
     if shape_of(conv.output) != shape_of(output):
@@ -310,6 +318,8 @@ class MxQuantizePass(ModulePass):
                 for inner in [*function.body.walk()]:
                     if isinstance(inner, OnnxOp) and _contracts_floats(inner):
                         _REWRITES[inner.op_type](_Rewrite(inner, constants, policy))
+                    elif isinstance(inner, Contraction):
+                        inner.properties.update(_marks(inner, inner.lhs, inner.rhs, policy))
         for rule in rules:
             if rule not in policy.used:
                 raise BadInput(

@@ -6,7 +6,7 @@ Views that keep codes untouched are in `views.py`. `T` is any tensor, `B` a tens
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from xdsl.dialects.builtin import (
@@ -272,7 +272,7 @@ class MatMulOp(Contraction):
         lhs: SSAValue,
         rhs: SSAValue,
         contract: str = "sequential",
-        marks: dict[str, Attribute | None] | None = None,
+        marks: Mapping[str, Attribute] | None = None,
     ) -> None:
         a, b = shape_of(lhs), shape_of(rhs)
         batch = broadcast(a[:-2], b[:-2])
@@ -337,7 +337,7 @@ class ConvOp(Contraction):
         dilations: Sequence[int],
         groups: int = 1,
         contract: str = "sequential",
-        marks: dict[str, Attribute | None] | None = None,
+        marks: Mapping[str, Attribute] | None = None,
     ) -> None:
         shape = conv_shape(shape_of(lhs), shape_of(rhs), strides, pads, dilations)
         super().__init__(
