@@ -15,9 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
+from xdsl.dialects import scf
 from xdsl.dialects.builtin import FunctionType, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.hints import isa
@@ -57,32 +58,40 @@ class _Lowering:
 
     def run(self, function: FuncOp) -> None:
         """Lowers `function` in place."""
-        for arg in function.body.block.args:
-            self._retype(arg)
-        for op in list(function.body.block.ops):
-            if isinstance(op, OnnxOp):
-                self._lower(op)
-            else:
-                self._keep(op)
-        for op in reversed(list(function.body.block.ops)):
-            if isinstance(op, OnnxOp):
-                op.detach()
-                op.erase()
         block = function.body.block
+        self._block(block)
         assert block.last_op is not None
         outputs = [value.type for value in block.last_op.operands]
         function.properties["function_type"] = FunctionType.from_lists(block.arg_types, outputs)
 
+    def _block(self, block: Block) -> None:
+        for arg in block.args:
+            self._retype(arg)
+        for op in list(block.ops):
+            if isinstance(op, OnnxOp):
+                self._lower(op)
+            else:
+                self._keep(op)
+        for op in reversed(list(block.ops)):
+            if isinstance(op, OnnxOp):
+                op.detach()
+                op.erase()
+
     def _retype(self, value: SSAValue) -> None:
         bare = _bare(value.type)
         if bare != value.type:
-            self.tensors[value] = self.tensor(value)
-            Rewriter.replace_value_with_new_type(value, bare)
+            element = self.tensor(value).element
+            new = Rewriter.replace_value_with_new_type(value, bare)
+            self.tensors[new] = Tensor(new, element)
 
     def _keep(self, op: Operation) -> None:
         for i, operand in enumerate(op.operands):
             if operand in self.tensors:
                 op.operands[i] = self.tensors[operand].value
+        if isinstance(op, scf.ForOp | scf.IfOp):
+            for region in op.regions:
+                for block in region.blocks:
+                    self._block(block)
         for result in list(op.results):
             self._retype(result)
 
