@@ -262,6 +262,11 @@ class Loops:
         steps = [1] * x.rank if steps is None else steps
         if tuple(sizes) == x.shape and set(steps) <= {1}:
             return x
+        if 0 in sizes:
+            return self.empty(sizes, x.element)
+        if all(step > 0 for step in steps):
+            op = tensor.ExtractSliceOp.from_static_parameters(x.value, starts, sizes, steps)
+            return self._wrap(op, x.element)
         exprs = [d * t + s for d, s, t in zip(dims(x.rank), starts, steps, strict=True)]
         return self.gather_view(x, exprs, sizes)
 
