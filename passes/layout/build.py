@@ -272,7 +272,8 @@ class _ClassBuilder:
             if len(tails) == len(view.inputs):
                 node = self._mx(storage, format, label, generation, phase)
                 size = self._size(storage, format, label)
-                moved = {} if view.kind == "free" else {"traffic": 2 * size, "stored": size}
+                copied = {"traffic": 2 * size, "stored": size, "quantize_traffic": 2 * size}
+                moved = {} if view.kind == "free" else copied
                 kind: ArcKind = "view" if view.kind == "free" else "copy"
                 self._add(kind, tuple(tails), node, **moved)
 

@@ -68,7 +68,7 @@ class Arc:
     stored: int = 0
     """MX bytes that come into being."""
     quantize_traffic: int = 0
-    """The part of `traffic` that is due to quantising and requantising."""
+    """The part of `traffic` that makes MX versions: quantises, requantises or copies them."""
     quantizes: bool = False
 
 

@@ -90,8 +90,8 @@ def use_by_use(
 def naive(problem: Problem) -> Plan:
     """Quantise where the value is made, along its last axis; requantise where a use differs.
 
-    Constants and parameters are quantised along the axis of their first use instead. A
-    requantised version is shared within its phase.
+    Parameters are quantised along the axis of their first use instead; constants offline, along
+    every axis some use wants. A requantised version is shared within its phase.
     """
     start: dict[str, tuple[Tag, ...]] = {}
 
@@ -106,6 +106,8 @@ def naive(problem: Problem) -> Plan:
                 return True
             if arc.kind == "requantize":
                 return len(head.tags) == 1 and head.phase == use.phase
+            if problem.by_name[head.value].kind == "constant":
+                return len(head.tags) == 1
             here = head.phase == problem.by_name[head.value].phase or arc.kind == "keep"
             return here and (head.generation == 2 or head.tags == start[head.value])
 
@@ -115,14 +117,14 @@ def naive(problem: Problem) -> Plan:
 
 
 def _first_uses(sketch: Sketch) -> dict[str, tuple[Tag, ...]]:
-    """For constants and parameters: the label that the first use in program order wants."""
+    """For parameters: the label that the first use in program order wants."""
     first: dict[str, tuple[Tag, ...]] = {}
     for index, number in (read for step in sketch.steps for read in step):
         graph = sketch.graph.classes[index]
         for option in graph.uses[number].options:
             node = graph.nodes[option.node]
             kind = sketch.problem.by_name[node.value].kind
-            if kind in ("constant", "parameter") and len(node.tags) == 1 and option.choice == 0:
+            if kind == "parameter" and len(node.tags) == 1 and option.choice == 0:
                 first.setdefault(node.value, node.tags)
     return first
 

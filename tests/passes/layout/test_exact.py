@@ -76,7 +76,7 @@ def test_a_saved_bytes_budget_is_kept_and_costs():
         Contraction("forward", (Operand("x", (1,), "mxint8"),), 0),
         Contraction("backward", (Operand("x", (0,), "mxint8"),), 1),
     )
-    free = Problem((x,), (), uses).with_prices(noise=Fraction(1), saved=Fraction(0))
+    free = Problem((x,), (), uses).with_prices(noise=Fraction(2), saved=Fraction(0))
     unlimited = exact(free).costs
     assert unlimited.saved_units == (64 * 64 + 64 * 2) * 1024  # blocks along one axis
     tile = 64 * 64 + 4
