@@ -123,3 +123,11 @@ def element_of(value: SSAValue) -> Attribute:
     """The element type of a tensor value."""
     assert isa(value.type, TensorType), value.type
     return value.type.element_type
+
+
+def as_signless(array: NDArray[Any]) -> NDArray[Any]:
+    """The bits of an unsigned array as the loops level holds them: uint8 as int8, uint4 as int4."""
+    found = _TO_TYPE.get(array.dtype)
+    if found is None or not is_unsigned(found):
+        return array
+    return array.view(numpy_dtype(signless(found)))

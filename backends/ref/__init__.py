@@ -15,7 +15,7 @@ from xdsl.ir import Operation
 from mxc.backends.ref import loops, mx, onnx, scalar, tensor
 from mxc.backends.ref.interpreter import Machine, Values, runs
 from mxc.constants import ConstantTable
-from mxc.dialects.types import numpy_dtype
+from mxc.dialects.types import as_signless, numpy_dtype
 from mxc.errors import BadInput
 
 __all__ = ["Machine", "run", "runs"]
@@ -49,8 +49,8 @@ def run(
 
 def _fit(array: NDArray[Any], type: Any, index: int) -> NDArray[Any]:
     dtype, shape = numpy_dtype(type.element_type), type.get_shape()
-    if array.dtype.kind == "u" and dtype.kind == "i" and array.dtype.itemsize == dtype.itemsize:
-        array = array.view(dtype)
+    if array.dtype != dtype:
+        array = as_signless(array)
     if array.dtype != dtype or array.shape != shape:
         raise BadInput(
             f"input {index} is {array.dtype}{list(array.shape)}, not {dtype}{list(shape)}"

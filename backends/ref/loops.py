@@ -114,7 +114,8 @@ def spread(array: Array, map: AffineMap, sizes: Sequence[int]) -> Array:
     base = array
     if offset:
         base = array[tuple(slice(f[1], f[1] + 1) for f in forms if f is not None)]
-    return as_strided(base, shape, strides, writeable=False)
+    raw = base.view(f"u{base.itemsize}")  # numpy strides only its own dtypes
+    return as_strided(raw, shape, strides, writeable=False).view(base.dtype)
 
 
 def _indices(expr: AffineExpr, sizes: Sequence[int]) -> Array:

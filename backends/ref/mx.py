@@ -10,7 +10,7 @@ from mxc import numerics
 from mxc.backends.ref.interpreter import Machine, Values, runs
 from mxc.dialects import mx
 from mxc.dialects.mx.recipes import recipe_of
-from mxc.dialects.types import element_of, shape_of, signless
+from mxc.dialects.types import as_signless, element_of, shape_of, signless
 
 
 @runs(mx.ConstantOp)
@@ -20,8 +20,7 @@ def constant(machine: Machine, op: mx.ConstantOp, args: Values) -> Values:
     element = element_of(op.output)
     if isinstance(value, numerics.BlockArray) or element != signless(element):
         return (value,)
-    array = cast(NDArray[Any], value)
-    return (array.view(f"i{array.itemsize}") if array.dtype.kind == "u" else array,)
+    return (as_signless(cast(NDArray[Any], value)),)
 
 
 @runs(mx.QuantizeOp)
