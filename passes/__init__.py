@@ -1,1 +1,55 @@
-"""The passes of mxc, one file each."""
+"""The passes of mxc, one file each, loaded when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TypedDict, cast
+
+from xdsl.passes import ModulePass, get_pass_option_infos
+
+_CLASSES = {
+    "canonicalize": "CanonicalizePass",
+    "fold-constants": "FoldConstantsPass",
+    "cse": "CsePass",
+    "dce": "DcePass",
+    "mx-quantize": "MxQuantizePass",
+    "mx-layout": "MxLayoutPass",
+    "lower-to-linalg": "LowerToLinalgPass",
+    "fuse-elementwise": "FuseElementwisePass",
+    "expand-math": "ExpandMathPass",
+    "bufferize": "BufferizePass",
+    "plan-memory": "PlanMemoryPass",
+}
+"""Pass -> its class, in the file named after the pass; in the order of the pipeline."""
+
+
+class Description(TypedDict):
+    """What `mxc passes` tells about a pass."""
+
+    name: str
+    summary: str
+    options: list[str]
+
+
+def _loader(name: str) -> Callable[[], type[ModulePass]]:
+    def load() -> type[ModulePass]:
+        module = import_module(f"mxc.passes.{name.replace('-', '_')}")
+        return cast("type[ModulePass]", getattr(module, _CLASSES[name]))
+
+    return load
+
+
+PASSES: dict[str, Callable[[], type[ModulePass]]] = {name: _loader(name) for name in _CLASSES}
+"""Pass -> a function that imports and gives its class."""
+
+
+def describe() -> list[Description]:
+    """Every pass with the first sentence of its docstring and its options, in pipeline order."""
+    return [_described(name, load()) for name, load in PASSES.items()]
+
+
+def _described(name: str, kind: type[ModulePass]) -> Description:
+    summary = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+    options = [option.name.replace("_", "-") for option in get_pass_option_infos(kind)]
+    return {"name": name, "summary": summary, "options": options}

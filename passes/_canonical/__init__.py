@@ -1,0 +1,1 @@
+"""The rules of `canonicalize`, by level of the IR."""
