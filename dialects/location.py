@@ -46,7 +46,7 @@ def _names(location: Attribute) -> Iterator[str]:
 
 def locate(names: Iterable[str]) -> LocationAttr:
     """The location that states `names`; the inverse of `node_names`."""
-    parts = [NameLoc(StringAttr(name), NoneAttr()) for name in dict.fromkeys(names)]
+    parts = tuple(NameLoc(StringAttr(name), NoneAttr()) for name in dict.fromkeys(names))
     if not parts:
         return UNKNOWN_LOC
     return parts[0] if len(parts) == 1 else FusedLoc(parts, NoneAttr())

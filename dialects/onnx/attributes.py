@@ -14,9 +14,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import AttributeProto, helper, numpy_helper
 from onnx.defs import OpSchema
 from xdsl.dialects.builtin import (
@@ -26,6 +27,7 @@ from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     FloatAttr,
     IntegerAttr,
+    IntegerType,
     StringAttr,
     f32,
     i64,
@@ -86,7 +88,7 @@ def to_python(attribute: Attribute) -> Any:
         case StringAttr():
             return attribute.data
         case DenseArrayBase():
-            return list(attribute.get_values())
+            return list(cast("DenseArrayBase[IntegerType]", attribute).get_values())
         case ArrayAttr():
             return [to_python(element) for element in attribute]
         case DenseIntOrFPElementsAttr():
@@ -116,5 +118,5 @@ _PROTO_TYPES: dict[Any, Any] = {kind: getattr(AttributeProto, kind.name) for kin
 def to_proto(name: str, kind: Any, value: Any) -> AttributeProto:
     """The AttributeProto of the Python `value` of an attribute of type `kind`."""
     if isinstance(value, np.ndarray):
-        value = numpy_helper.from_array(value)
+        value = numpy_helper.from_array(cast("NDArray[Any]", value))
     return helper.make_attribute(name, value, attr_type=_PROTO_TYPES.get(kind))

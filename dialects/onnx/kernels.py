@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -117,9 +117,8 @@ def conv_transpose(attrs: Attrs, x: Array, w: Array, b: Array | None = None) -> 
     ]
     start, out = transposed_extent(attrs, size, full, strides)
     width, channels = w.shape[0] // groups, w.shape[1]
-    y = np.zeros(
-        (x.shape[0], channels * groups, *map(max, full, map(sum, zip(start, out)))), x.dtype
-    )
+    extent = [max(f, b + o) for f, b, o in zip(full, start, out, strict=True)]
+    y = np.zeros((x.shape[0], channels * groups, *extent), x.dtype)
     for group in range(groups):
         part = x[:, group * width : (group + 1) * width].reshape(x.shape[0], width, -1)
         taps = w[group * width : (group + 1) * width].reshape(width, -1)
@@ -165,18 +164,18 @@ def max_pool(attrs: Attrs, x: Array) -> list[Array]:
     window = window_of(attrs, x.shape[2:], attrs["kernel_shape"])
     seen = windows(x, window, lowest)
     flat = seen.reshape(*seen.shape[: 2 + rank], -1)
-    strides = np.cumprod([1, *x.shape[:1:-1]])[::-1]  # elements per step of each image dimension
     if attrs.get("storage_order", 0):
         places = np.arange(math.prod(x.shape[2:])).reshape(x.shape[:1:-1]).T
     else:
         places = np.arange(math.prod(x.shape[2:])).reshape(x.shape[2:])
-    images = np.arange(x.shape[0] * x.shape[1]).reshape(x.shape[:2]) * strides[0]
-    index = images.reshape(*x.shape[:2], *[1] * rank) + places
+    planes: Array = np.arange(x.shape[0] * x.shape[1])
+    planes = planes.reshape(x.shape[:2]) * math.prod(x.shape[2:])
+    index: Array = planes.reshape(*x.shape[:2], *[1] * rank) + places
     inside = windows(index, window, -1).reshape(flat.shape)
-    best = np.where(inside >= 0, flat, lowest).argmax(axis=-1)[..., None]
+    best_seen = np.where(inside >= 0, flat, lowest).argmax(axis=-1)[..., None]
     first_inside = (inside >= 0).argmax(axis=-1)[..., None]
-    chosen = np.take_along_axis(inside, best, -1)
-    best = np.where(chosen < 0, first_inside, best)
+    chosen = np.take_along_axis(inside, best_seen, -1)
+    best = cast("Array", np.where(chosen < 0, first_inside, best_seen))
     return [
         np.take_along_axis(flat, best, -1)[..., 0],
         np.take_along_axis(inside, best, -1)[..., 0].astype(np.int64),

@@ -75,8 +75,13 @@ _MOVES = frozenset(
 )
 _AS_THEY_ARE = _ENCODING | _MOVES
 
+
+def _no_log(*_: object) -> None:
+    """onnx.reference logs nothing."""
+
+
 _RUN_PARAMS: dict[str, Any] = {
-    "log": lambda *_: None,
+    "log": _no_log,
     "opsets": {"": onnx.defs.onnx_opset_version()},
     "verbose": 0,
     "new_ops": None,
@@ -149,7 +154,8 @@ def _evaluate(node: onnx.NodeProto, args: Sequence[Array | None]) -> Sequence[An
         graph, opset_imports=[helper.make_opsetid("", _RUN_PARAMS["opsets"][""])]
     )
     feeds = {name: arg for name, arg in zip(node.input, args, strict=True) if arg is not None}
-    values = iter(ReferenceEvaluator(model).run(None, feeds))
+    evaluator: Any = ReferenceEvaluator(model)
+    values = iter(evaluator.run(None, feeds))
     return [next(values) if name else None for name in node.output]
 
 

@@ -6,10 +6,11 @@ import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from onnx import AttributeProto, defs
 from onnx.defs import OpSchema
+from typing_extensions import TypeVar
 from xdsl.dialects.builtin import ComplexType, TensorType, f32, f64
 from xdsl.ir import Attribute, Dialect, Operation
 from xdsl.irdl import (

@@ -114,7 +114,8 @@ class _Builder:
 
 def _type(value: Value) -> TensorType[Attribute]:
     shape = value.static_shape
-    assert shape is not None and value.dtype is not None, value.name
+    assert shape is not None, value.name
+    assert value.dtype is not None, value.name
     try:
         return TensorType(element_type(value.dtype), shape)
     except CannotLower:

@@ -92,7 +92,7 @@ def _trip_count(call: Call) -> int | None:
 
 def _unknown_trips(call: Call, active: Value) -> Exception:
     return call.fail(
-        f"its condition '{active.name}' depends on the model's inputs and decides how often it runs",
+        f"its condition '{active.name}' depends on the model's inputs, and so does its trip count",
         "bind the inputs that decide it with --input-value NAME=V",
     )
 

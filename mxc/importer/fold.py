@@ -13,8 +13,22 @@ from mxc.errors import CannotLower
 from mxc.importer.infer import Type
 from mxc.importer.values import Array, Call, Value
 
-KEPT = IMPURE | {"DequantizeLinear"}
-"""Never evaluated: random operators; dequantised weights, whose codes are worth keeping."""
+KEPT = IMPURE | {
+    "AveragePool",
+    "Conv",
+    "ConvTranspose",
+    "DeformConv",
+    "DequantizeLinear",
+    "GridSample",
+    "GRU",
+    "LpPool",
+    "LSTM",
+    "MaxPool",
+    "RNN",
+    "RoiAlign",
+}
+"""Never evaluated: random operators; dequantised weights, whose codes are worth keeping; operators
+whose work the size of the result does not bound."""
 
 MAX_GROWTH = 1 << 20
 """Bytes that a result may have beyond the bytes of its arguments: a ConstantOfShape of 4 GB is
@@ -115,7 +129,9 @@ def _moved(call: Call, types: list[Type], data: list[Any]) -> Array | None:
             values[i] = np.where(flags[i], value.known, 0).astype(np.int64)
     moved = _run(call, values)
     mask = _run(call, flags)
-    return np.where(mask != 0, moved.astype(object), None)
+    known = moved.astype(object)
+    known[mask == 0] = None
+    return known
 
 
 def _run(call: Call, values: list[Any]) -> Array:

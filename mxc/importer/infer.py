@@ -123,7 +123,7 @@ _GAPS: dict[tuple[str, int], Callable[[Call], Type]] = {
 
 
 def _stft(call: Call, inferred: Type) -> Type:
-    """onnx's inference forgets that one-sided is the default."""
+    """STFT: the inference of onnx forgets that one-sided is the default."""
     dtype, shape = inferred
     window, length = call.input(2), call.input(3)
     bins: int | None = None

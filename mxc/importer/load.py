@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import FunctionProto, GraphProto, ModelProto
+from onnx import FunctionProto, GraphProto, ModelProto, OperatorSetIdProto
 
 from mxc.errors import ImportFailed
 
@@ -39,6 +41,7 @@ def read_model(path: Path) -> Model:
         raise ImportFailed("this is not an ONNX model", hint="expected a file made by onnx.save")
     if not proto.opset_import:
         raise ImportFailed("the model states no opset", hint="its opset_import is empty")
+    _check_text(proto)
     functions = {(f.domain, f.name): f for f in proto.functions}
     if len(functions) != len(proto.functions):
         raise ImportFailed("two functions of the model have the same name and domain")
@@ -64,9 +67,28 @@ def _parse(path: Path) -> ModelProto:
         ) from error
 
 
-def default_opset(imports: object) -> int:
+def _check_text(proto: ModelProto) -> None:
+    """Every name is text; protobuf gives bytes where a damaged file holds no valid UTF-8."""
+    bodies = [proto.graph.node, *(function.node for function in proto.functions)]
+    names: list[Any] = [value.name for value in (*proto.graph.input, *proto.graph.output)]
+    names += [tensor.name for tensor in proto.graph.initializer]
+    names += [name for f in proto.functions for name in (f.domain, f.name, *f.input, *f.output)]
+    for nodes in bodies:  # grows while it is walked
+        for node in nodes:
+            names += (node.name, node.op_type, node.domain, *node.input, *node.output)
+            for attribute in node.attribute:
+                names += (attribute.name, attribute.ref_attr_name)
+                if attribute.HasField("g"):
+                    names += [v.name for v in (*attribute.g.input, *attribute.g.output)]
+                    names += [tensor.name for tensor in attribute.g.initializer]
+                    bodies.append(attribute.g.node)
+    if not all(isinstance(name, str) for name in names):
+        raise ImportFailed("a name in the model is not text", hint="the file is damaged")
+
+
+def default_opset(imports: Iterable[OperatorSetIdProto]) -> int:
     """The version of the default domain among `opset_import` entries, checked."""
-    versions = {o.version for o in imports if o.domain in DEFAULT_DOMAINS}  # pyright: ignore
+    versions = {o.version for o in imports if o.domain in DEFAULT_DOMAINS}
     newest = onnx.defs.onnx_opset_version()
     if len(versions) > 1:
         raise ImportFailed(f"the default domain is imported twice, as {sorted(versions)}")

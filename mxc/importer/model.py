@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import ModuleOp
 from mxc.dialects import new_context
 from mxc.errors import ImportFailed, MxcError
 from mxc.importer.build import build
+from mxc.importer.fixed import sizes_fixed_by
 from mxc.importer.load import Model, read_model
 from mxc.importer.pins import Pins, unpinned
 from mxc.importer.trace import Tracer, default_has_lowering
@@ -42,13 +43,12 @@ def import_model(
 ) -> Imported:
     """The model at `path` as a module of `onnx` operations with static shapes.
 
-    Args:
-        dims: Sizes of input dimensions, by name or as `INPUT.AXIS`.
-        values: Contents of inputs, which then are inputs no more: text (`16000`, `1,2,3`) or arrays.
-        input_shapes: Shapes of arrays that will be given for inputs; they pin dimensions too.
-        has_lowering: Whether an operator is wanted as it is; others are replaced by the function
-            body in their schema where there is one.
-        allow_empty: Whether inputs may have dimensions of size 0.
+    * `dims`: sizes of input dimensions, by name or as `INPUT.AXIS`.
+    * `values`: contents of inputs, which then are no inputs: text (`16000`, `1,2,3`) or arrays.
+    * `input_shapes`: shapes of arrays that will be given for inputs; they pin dimensions too.
+    * `has_lowering`: whether an operator is wanted as it is; others are replaced by the function
+      body in their schema where there is one.
+    * `allow_empty`: whether inputs may have dimensions of size 0.
 
     Raises:
         ImportFailed: if the model is invalid or cannot be imported; it names the file and node.
@@ -57,6 +57,8 @@ def import_model(
     try:
         model = read_model(path)
         pins = Pins(_inputs(model), dims or {}, input_shapes or {}, allow_empty=allow_empty)
+        for name, size in sizes_fixed_by(model.graph).items():
+            pins.pin(name, size)
         tracer = Tracer(model, has_lowering)
         scope = Scope(opset=model.opset)
         inputs = _bind_inputs(tracer, scope, pins, values or {}, input_shapes or {})

@@ -8,7 +8,10 @@ import numpy as np
 
 from mxc.importer.simple import Handler
 from mxc.importer.upgrades.rules import int64s
-from mxc.importer.values import Call, Item, Optional, Sequence, Value
+from mxc.importer.values import Call, Item, Optional, Sequence
+
+MAX_PARTS = 10_000
+"""The longest sequence that a tensor may be split into."""
 
 
 def _items(call: Call, index: int = 0) -> list[Item]:
@@ -85,15 +88,15 @@ def concat(tracer: Any, call: Call) -> list[Item | None]:
 def split(tracer: Any, call: Call) -> list[Item | None]:
     """SplitToSequence: by sizes, by one size, or into single slices."""
     shape = call.static(0)
-    axis = call.attrs.get("axis", 0)
+    axis = int(call.attrs.get("axis", 0))
     if not -len(shape) <= axis < len(shape):
         raise call.fail(f"axis {axis} is out of range for rank {len(shape)}")
     total = shape[axis]
     given = call.constant(1, "the sizes of the parts")
-    sizes = [int(s) for s in given] if given is not None and given.ndim else []
+    sizes: list[int] = [int(s) for s in given] if given is not None and given.ndim else []
     if not sizes:
         step = 1 if given is None else int(given)
-        if step < 1 or total // step > tracer_limit():
+        if step < 1 or total // step > MAX_PARTS:
             raise call.fail(f"it cannot be split into parts of {step}")
         sizes = [min(step, total - start) for start in range(0, total, step)]
     parts: list[Any] = [call.inputs[0]]
@@ -103,11 +106,6 @@ def split(tracer: Any, call: Call) -> list[Item | None]:
     if given is None and not call.attrs.get("keepdims", 1):
         parts = [tracer.op1(call, "Squeeze", [part, int64s([axis])]) for part in parts]
     return [Sequence(parts)]
-
-
-def tracer_limit() -> int:
-    """The longest sequence that a tensor may be split into."""
-    return 10_000
 
 
 def map_(tracer: Any, call: Call) -> list[Item | None]:
@@ -144,11 +142,6 @@ def has_element(tracer: Any, call: Call) -> list[Item | None]:
     value = call.input(0)
     has = value.item is not None if isinstance(value, Optional) else value is not None
     return [tracer.constant(np.array(has))]
-
-
-def is_tensor(value: Item | None) -> bool:
-    """Whether `value` is a tensor."""
-    return isinstance(value, Value)
 
 
 HANDLERS: dict[str, Handler] = {

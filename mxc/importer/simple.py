@@ -62,7 +62,8 @@ def dropout(tracer: Any, call: Call) -> list[Item | None]:
         raise call.fail("Dropout in training mode is random", "export the model in inference mode")
     if len(call.outputs) == 1 or not call.outputs[1]:
         return [call.inputs[0]]
-    return [call.inputs[0], tracer.constant(np.ones(call.static(0), np.bool_))]
+    shape = np.array(call.static(0), np.int64)
+    return [call.inputs[0], tracer.op1(call, "Expand", [np.array(True), shape])]
 
 
 def cast_like(tracer: Any, call: Call) -> list[Item | None]:

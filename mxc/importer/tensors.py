@@ -1,4 +1,4 @@
-"""TensorProtos as numpy arrays: checked, without copies where the bytes allow, external data mapped."""
+"""TensorProtos as numpy arrays: checked, copied as little as possible, external data mapped."""
 
 from __future__ import annotations
 

@@ -7,24 +7,25 @@ that inlining functions, branches and loop bodies needs no renaming.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 
 from mxc.dialects.onnx import attributes, schema
 from mxc.errors import ImportFailed, MxcError
 from mxc.importer import control, fold, infer, upgrades
-from mxc.importer.load import DEFAULT_DOMAINS, OLDEST, Model, default_opset
+from mxc.importer.checks import check
+from mxc.importer.functions import schema_function, without_omitted
+from mxc.importer.load import DEFAULT_DOMAINS, Model, default_opset
 from mxc.importer.order import in_order, used_names
 from mxc.importer.tensors import TensorReader
 from mxc.importer.values import Array, Call, Item, Node, Scope, Value
 
 Option = defs.OpSchema.FormalParameterOption
 
-MAX_NODES = 250_000
-"""More nodes than this, after inlining and unrolling, are an error."""
+MAX_STEPS = 250_000
+"""More nodes than this, counting each time a node of a function or loop is met, are an error."""
 
 MAX_DEPTH = 50
 """How deep functions and control flow may be nested."""
@@ -63,6 +64,7 @@ class Tracer:
         self.has_lowering = has_lowering
         self.nodes: list[Node] = []
         self._functions: list[tuple[str, str]] = []
+        self._steps = 0
         self._used = set(used_names(model.graph.node))
         self._used.update(output.name for output in model.graph.output)
         for function in model.functions.values():
@@ -92,6 +94,9 @@ class Tracer:
     def _node(self, proto: NodeProto, scope: Scope, index: int) -> None:
         name = f"{scope.prefix}{proto.name or f'{proto.op_type}_{index}'}"
         call = Call(proto.op_type, [], {}, list(proto.output), name, scope=scope)
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise call.fail(f"the model has more than {MAX_STEPS} nodes, loops unrolled")
         try:
             call.inputs = [self._lookup(n, scope) if n else None for n in proto.input]
             call.attrs = dict(self._attributes(proto, scope))
@@ -151,7 +156,7 @@ class Tracer:
                 f"operator {proto.op_type} of domain '{proto.domain}' is not supported",
                 "export without fused or vendor-specific operators",
             )
-        _check(call, opset)
+        check(call, opset)
         done = upgrades.upgrade(self, call)
         if done is not None:
             return done
@@ -181,7 +186,7 @@ class Tracer:
             if value is not None:
                 scope.values[name] = value
         self._functions.append(key)
-        self.body(_without_omitted(function, scope), scope)
+        self.body(without_omitted(function, scope), scope)
         self._functions.pop()
         return [scope.find(name) for name in function.output]
 
@@ -223,8 +228,6 @@ class Tracer:
         return self._kept(call, types)
 
     def _kept(self, call: Call, types: list[infer.Type]) -> list[Item | None]:
-        if len(self.nodes) >= MAX_NODES:
-            raise call.fail(f"the model has more than {MAX_NODES} nodes after inlining")
         node = Node(call.op_type, call.inputs, call.attrs, [], call.name)
         for name, (dtype, shape) in zip(call.outputs, types, strict=True):
             node.outputs.append(Value("", dtype, shape, node=node) if name else None)
@@ -236,7 +239,7 @@ class Tracer:
 
     def _expanded(self, call: Call) -> list[Item | None] | None:
         """The outputs of the function body in the operator's schema, None if it has none."""
-        body = _schema_function(call)
+        body = schema_function(call)
         if body is None:
             return None
         names = schema.newest(call.op_type).attributes
@@ -253,7 +256,9 @@ class Tracer:
         outputs: int = 1,
     ) -> list[Any]:
         """Emits a node made on behalf of `like`; arrays among the inputs become constants."""
-        values = [self.constant(v) if isinstance(v, np.ndarray) else v for v in inputs]
+        values = [
+            self.constant(cast("Array", v)) if isinstance(v, np.ndarray) else v for v in inputs
+        ]
         call = Call(op_type, values, dict(attrs or {}), ["y"] * outputs, like.name)
         call.scope = like.scope
         return list(self.emit(call))
@@ -270,96 +275,3 @@ def _empty_is_constant(value: Value | None) -> Value | None:
     if 0 in value.static_shape:
         value.const = np.empty(value.static_shape, value.dtype)
     return value
-
-
-def _check(call: Call, opset: int) -> None:
-    """`call` is a valid use of its operator as `opset` defines it; notes the version meant."""
-    try:
-        known = defs.get_schema(call.op_type, opset, "")
-    except defs.SchemaError:
-        raise call.fail(
-            f"operator {call.op_type} is not known in opset {opset}", "is its domain missing?"
-        ) from None
-    call.since = known.since_version
-    if opset < OLDEST:
-        _check_old(call)
-    while call.inputs and call.inputs[-1] is None:
-        call.inputs.pop()
-    if not known.min_input <= len(call.inputs) <= known.max_input:
-        raise call.fail(f"it has {len(call.inputs)} inputs, not {known.min_input} or more")
-    if not known.min_output <= len(call.outputs) <= known.max_output:
-        raise call.fail(f"it has {len(call.outputs)} outputs, not {known.max_output} or fewer")
-    for name, attribute in known.attributes.items():
-        if attribute.required and name not in call.attrs:
-            raise call.fail(f"attribute '{name}' is missing")
-    for name, value in call.attrs.items():
-        if name not in known.attributes:
-            raise call.fail(f"attribute '{name}' is not known in opset {opset}")
-        if not _fits(known.attributes[name].type, value):
-            raise call.fail(f"attribute '{name}' is not of type {known.attributes[name].type.name}")
-
-
-def _check_old(call: Call) -> None:
-    """Before opset 7 an operator is supported if its version is still the one of opset 7."""
-    try:
-        meant = defs.get_schema(call.op_type, OLDEST, "").since_version
-    except defs.SchemaError:
-        meant = 0
-    if meant != call.since:
-        raise call.fail(
-            f"{call.op_type} of an opset older than {OLDEST} is not supported",
-            "convert the model with onnx.version_converter.convert_version(model, 13)",
-        )
-
-
-_PYTHON_TYPES: dict[str, Any] = {
-    "INT": int,
-    "FLOAT": float,
-    "STRING": str,
-    "INTS": list,
-    "FLOATS": list,
-    "STRINGS": list,
-    "TENSOR": np.ndarray,
-    "GRAPH": GraphProto,
-}
-_ELEMENTS: dict[str, Any] = {"INTS": int, "FLOATS": float, "STRINGS": str}
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    if not isinstance(value, _PYTHON_TYPES.get(kind.name, object)):
-        return False
-    element = _ELEMENTS.get(kind.name)
-    return element is None or all(isinstance(v, element) for v in value)
-
-
-def _without_omitted(function: FunctionProto, scope: Scope) -> list[NodeProto]:
-    """The function's nodes, with inputs that the caller omitted written as omitted."""
-    omitted = {name for name in function.input if name not in scope.values}
-    if not omitted:
-        return list(function.node)
-    nodes: list[NodeProto] = []
-    for node in function.node:
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        copy.input[:] = ["" if name in omitted else name for name in node.input]
-        nodes.append(copy)
-    return nodes
-
-
-def _schema_function(call: Call) -> FunctionProto | None:
-    known = schema.newest(call.op_type)
-    if known.has_function:
-        version = max(known.function_opset_versions)
-        return onnx.FunctionProto.FromString(known.get_function_with_opset_version(version))
-    if not known.has_context_dependent_function:
-        return None
-    node = infer.node_proto(call)
-    types = [
-        (onnx.TypeProto() if v is None else infer.type_proto(v)).SerializeToString()
-        for v in call.inputs
-    ]
-    version = max(known.context_dependent_function_opset_versions)
-    body = known.get_context_dependent_function_with_opset_version(
-        version, node.SerializeToString(), types
-    )
-    return onnx.FunctionProto.FromString(body) if body else None

@@ -84,8 +84,8 @@ def dropout(tracer: Any, call: Call) -> list[Any]:
     data = call.tensor(0)
     if len(call.outputs) == 1 or not call.outputs[1]:
         return [data, None]
-    dtype = np.bool_ if call.since >= 10 else data.dtype
-    return [data, tracer.constant(np.ones(call.static(0), dtype))]
+    one = np.ones((), np.bool_ if call.since >= 10 else data.dtype)
+    return [data, tracer.op1(call, "Expand", [one, int64s(call.static(0))])]
 
 
 @upgrades("GridSample", before=20)
