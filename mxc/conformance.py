@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -182,7 +183,7 @@ def run_case(case: Case, target: str) -> str:
         try:
             return _attempt(case, bound, target)
         except MxcError as error:
-            reason = str(error)
+            reason = re.sub(r"^\S*model\.onnx: ", "", str(error))
         except PassFailed as error:
             reason = f"{error}: {error.__cause__!r}"
         except Exception as error:  # a crash fails this test, not the suite
