@@ -8,7 +8,10 @@ from mxc.numerics.accumulate import fma
 from mxc.numerics.blocks import BlockArray, block_values
 from mxc.numerics.contract import CONTRACTS, dot, matmul
 from mxc.numerics.conv import conv
+from mxc.numerics.explain import explain, formats_table
 from mxc.numerics.formats import ELEMENTS, FORMATS, Element, Format, format_of
+from mxc.numerics.layouts import LAYOUTS, Packed, from_packed, pack
+from mxc.numerics.presets import PRESETS, Preset, preset
 from mxc.numerics.quantize import quantize, requantize
 from mxc.numerics.recipe import Recipe, default_recipe
 from mxc.numerics.views import (
@@ -16,9 +19,11 @@ from mxc.numerics.views import (
     concat,
     gather,
     neg,
+    refine,
     reshape,
     scale_by_power_of_two,
     slice_blocks,
+    to_fnuz,
     transpose,
 )
 
@@ -26,9 +31,13 @@ __all__ = [
     "CONTRACTS",
     "ELEMENTS",
     "FORMATS",
+    "LAYOUTS",
+    "PRESETS",
     "BlockArray",
     "Element",
     "Format",
+    "Packed",
+    "Preset",
     "Recipe",
     "abs_",
     "block_values",
@@ -36,15 +45,22 @@ __all__ = [
     "conv",
     "default_recipe",
     "dot",
+    "explain",
     "fma",
     "format_of",
+    "formats_table",
+    "from_packed",
     "gather",
     "matmul",
     "neg",
+    "pack",
+    "preset",
     "quantize",
+    "refine",
     "requantize",
     "reshape",
     "scale_by_power_of_two",
     "slice_blocks",
+    "to_fnuz",
     "transpose",
 ]

@@ -99,27 +99,28 @@ def _fused(terms: Terms) -> NDArray[np.float32]:
     """`acc = fma(a, b, acc)`."""
     lhs, rhs = _by_depth(terms)
     acc = np.zeros((lhs.shape[1], lhs.shape[2], rhs.shape[3]), np.float32)
-    for a, b in zip(lhs.astype(np.float64), rhs.astype(np.float64), strict=True):
+    for a, b in zip(lhs, rhs, strict=True):
         acc = fma(a, b, acc)
     return acc
 
 
 def fma(a: Array, b: Array, c: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`a * b + c` rounded once to f32; `a` and `b` are f32 values held in f64.
+    """`a * b + c` of f32 values, rounded once to f32.
 
     The product is exact in f64. The sum is rounded to f64 first, and rounding that to f32 is wrong
     only if it lies half-way between two f32, or if the result is subnormal: these few are
     computed again, rounding to odd.
     """
-    product = a * b
-    wide = c.astype(np.float64)
-    total = product + wide
+    product = np.multiply(a, b, dtype=np.float64)
+    wide = np.asarray(c, np.float64)
+    total = np.asarray(product + wide)
     result = total.astype(np.float32)
     bits = total.view(np.int64)
     doubtful = (bits & 0x1FFFFFFF) == 0x10000000
     doubtful |= np.abs(total) < 2.0**-125
     if doubtful.any():
-        p, w, s = product[doubtful], wide[doubtful], total[doubtful]
+        s = total[doubtful]
+        p, w = (np.broadcast_to(x, total.shape)[doubtful] for x in (product, wide))
         back = s - p
         error = (p - (s - back)) + (w - back)
         result[doubtful] = to_odd(s, error).astype(np.float32)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mxc.errors import BadInput
 from mxc.numerics.formats import E4M3, Format, format_of
 from mxc.numerics.scales import SCALE_VALUES
+
+if TYPE_CHECKING:
+    from mxc.numerics.layouts import Packed
 
 Array = NDArray[Any]
 
@@ -80,6 +84,19 @@ class BlockArray:
         """
         return values_of(self, np.dtype(dtype))
 
+    def pack(self, layout: str) -> Packed:
+        """The bytes in a named layout; see `mxc.numerics.layouts`."""
+        from mxc.numerics.layouts import pack
+
+        return pack(self, layout)
+
+    @staticmethod
+    def from_packed(packed: Packed) -> BlockArray:
+        """The block array that `pack` packed."""
+        from mxc.numerics.layouts import from_packed
+
+        return from_packed(packed)
+
     def __repr__(self) -> str:
         shape, block = ("x".join(map(str, s)) for s in (self.shape, self.block))
         return f"BlockArray({shape}, {self.format}, blocks of {block})"
@@ -131,8 +148,6 @@ def values_of(a: BlockArray, dtype: np.dtype[Any]) -> Array:
 
 def plain_dtype(format: Format) -> np.dtype[Any]:
     """The numpy dtype of a plain float format."""
-    import ml_dtypes
-
     return np.dtype(ml_dtypes.bfloat16 if format.plain == "bfloat16" else format.plain)
 
 

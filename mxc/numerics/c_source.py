@@ -52,6 +52,7 @@ def c_recipe(recipe: Recipe) -> dict[str, str]:
         "special": f"MX_SPECIAL_{recipe.special.upper()}",
         "tie": f"MX_TIE_{recipe.tie.upper()}",
         "overflow": f"MX_OVERFLOW_{recipe.overflow.upper()}",
+        "positive_zero": str(int(not recipe.negative_zero)),
         "min_scale_byte": str(recipe.min_scale_byte),
         "min_amax": c_float(np.float32(recipe.min_amax)),
         "seed": f"{recipe.seed}u",

@@ -52,7 +52,7 @@ def encode(values: Array, element: Element, recipe: Recipe, index: Array | int =
     if special:
         np.minimum(codes, element.max_code + 1, out=codes)
     sign &= 0x80
-    if element.special == "fnuz":
+    if element.special == "fnuz" or not recipe.negative_zero:
         sign *= codes != 0
     sign >>= 8 - element.bits
     codes |= sign

@@ -50,6 +50,7 @@ typedef struct {
     mx_tie tie;
     mx_overflow overflow;
     uint8_t min_scale_byte;
+    uint8_t positive_zero;            /* 1: no element becomes -0 */
     float min_amax;
     uint32_t seed;
 } mx_quant_desc;
@@ -155,7 +156,7 @@ static inline uint8_t mx_encode_hif8(float v) {
 
 /* The code of a scaled value, by any tie rule. NaN is the business of the scale: see quantize. */
 static inline uint8_t mx_encode_with(mx_format f, float v, mx_tie tie, mx_overflow overflow,
-                                     uint64_t random) {
+                                     uint32_t positive_zero, uint64_t random) {
     const mx_element_info *e = &MX_ELEMENTS[f];
     const uint32_t bits = mx_bits(v), sign = bits >> 31;
     const uint32_t special = overflow == MX_OVERFLOW_SPECIAL && e->specials;
@@ -180,13 +181,13 @@ static inline uint8_t mx_encode_with(mx_format f, float v, mx_tie tie, mx_overfl
     code = mx_round_shift(significand, shift, tie, random) +
            ((base - (uint32_t)(e->emin + 127)) << e->mantissa);
     if (code > e->max_code + special) code = e->max_code + special;
-    if (e->fnuz && code == 0) return 0;
+    if ((e->fnuz || positive_zero) && code == 0) return 0;
     return (uint8_t)(code | sign << (e->bits - 1));
 }
 
 /* The code of a scaled value; magnitudes above the largest saturate. */
 static inline uint8_t mx_encode(mx_format f, float v, mx_tie tie) {
-    return mx_encode_with(f, v, tie, MX_OVERFLOW_SATURATE, 0);
+    return mx_encode_with(f, v, tie, MX_OVERFLOW_SATURATE, 0, 0);
 }
 
 /* One row of a strip: the elements of `count` blocks that lie `stride` apart, `b` of them in each
@@ -214,7 +215,7 @@ static inline void mx_amax_row(const float *x, ptrdiff_t stride, size_t n, size_
 
 /* The code of v to nearest even, saturating; the formula of mxc.numerics.codec. */
 static inline uint32_t mx_nearest(float v, float max, uint32_t base, uint32_t mantissa,
-                                  uint32_t sign_shift, uint32_t fnuz) {
+                                  uint32_t sign_shift, uint32_t positive_zero) {
     const uint32_t u = mx_bits(v), drop = 23u - mantissa;
     float a = mx_float(u & 0x7FFFFFFFu);
     uint32_t exponent, spacing, code, sign;
@@ -224,7 +225,7 @@ static inline uint32_t mx_nearest(float v, float max, uint32_t base, uint32_t ma
     spacing = exponent + (drop << 23);
     code = mx_bits(a + mx_float(spacing)) - spacing + ((exponent - base) >> drop);
     sign = (u >> 31) << sign_shift;
-    return code | (fnuz && !code ? 0u : sign);
+    return code | (positive_zero && !code ? 0u : sign);
 }
 
 static inline uint32_t mx_nearest_int(float v, float limit) {
@@ -238,10 +239,11 @@ static inline uint32_t mx_nearest_int(float v, float limit) {
 
 /* Encodes `n` elements of one block, or with `each` of one block each: factors[0] or factors[i]. */
 static inline void mx_encode_run(const mx_element_info *e, const float *x, ptrdiff_t stride,
-                                 size_t n, size_t each, const float *factors, uint8_t *codes) {
+                                 size_t n, size_t each, const float *factors, uint32_t positive_zero,
+                                 uint8_t *codes) {
     const float max = e->max;
     const uint32_t base = (uint32_t)(e->emin + 127) << 23, mantissa = e->mantissa;
-    const uint32_t sign_shift = e->bits - 1u, fnuz = e->fnuz;
+    const uint32_t sign_shift = e->bits - 1u;
     if (e->kind == MX_KIND_INT) {
         const float steps = (float)(1u << mantissa), limit = max * steps;
         for (size_t i = 0; i < n; i++) {
@@ -252,7 +254,7 @@ static inline void mx_encode_run(const mx_element_info *e, const float *x, ptrdi
     }
     for (size_t i = 0; i < n; i++) {
         const float v = x[(ptrdiff_t)i * stride] * factors[i * each];
-        codes[i] = (uint8_t)mx_nearest(v, max, base, mantissa, sign_shift, fnuz);
+        codes[i] = (uint8_t)mx_nearest(v, max, base, mantissa, sign_shift, positive_zero);
     }
 }
 
@@ -264,7 +266,7 @@ static inline void mx_encode_slow(const mx_quant_desc *d, const float *x, ptrdif
         const uint64_t random =
             d->tie == MX_TIE_STOCHASTIC ? mx_random_bits(d->seed, index + i) : 0;
         const float v = x[(ptrdiff_t)i * stride] * factors[i * each];
-        codes[i] = mx_encode_with(d->format, v, d->tie, d->overflow, random);
+        codes[i] = mx_encode_with(d->format, v, d->tie, d->overflow, d->positive_zero, random);
     }
 }
 
@@ -274,11 +276,12 @@ static inline void mx_encode_any(const mx_quant_desc *d, const float *x, ptrdiff
     const mx_element_info *e = &MX_ELEMENTS[d->format];
     const int simple = d->tie == MX_TIE_EVEN && e->kind != MX_KIND_HIF8 &&
                        (d->overflow == MX_OVERFLOW_SATURATE || !e->specials);
+    const uint32_t zero = e->fnuz || d->positive_zero;
     if (!simple) mx_encode_slow(d, x, stride, n, each, factors, index, codes);
-    else if (stride == 1 && each == 0 && n == 32) mx_encode_run(e, x, 1, 32, 0, factors, codes);
-    else if (stride == 1 && each == 0) mx_encode_run(e, x, 1, n, 0, factors, codes);
-    else if (stride == 1) mx_encode_run(e, x, 1, n, 1, factors, codes);
-    else mx_encode_run(e, x, stride, n, each, factors, codes);
+    else if (stride == 1 && each == 0 && n == 32) mx_encode_run(e, x, 1, 32, 0, factors, zero, codes);
+    else if (stride == 1 && each == 0) mx_encode_run(e, x, 1, n, 0, factors, zero, codes);
+    else if (stride == 1) mx_encode_run(e, x, 1, n, 1, factors, zero, codes);
+    else mx_encode_run(e, x, stride, n, each, factors, zero, codes);
 }
 
 /* One row of a strip (see mx_amax_row): the codes; `dead` blocks have codes 0. */
@@ -500,7 +503,7 @@ static inline void mx_requantize(const mx_quant_desc *from, const uint8_t *codes
                         !hif8 && (*to_scales == 255 || amax == 0.0)
                             ? 0
                             : mx_encode_with(to->format, mx_rescale(value, *to_scales), to->tie,
-                                             to->overflow, random);
+                                             to->overflow, to->positive_zero, random);
                 }
             } while (mx_next(to->rank, low, high, at));
         }

@@ -20,6 +20,7 @@ from mxc.numerics.blocks import (
 )
 from mxc.numerics.codec import encode
 from mxc.numerics.formats import E4M3, Element, Format, format_of
+from mxc.numerics.presets import preset
 from mxc.numerics.recipe import Recipe, default_recipe, with_rule
 from mxc.numerics.scales import MAX_BYTE, NAN_BYTE, SCALE_VALUES, scale_bytes
 
@@ -37,13 +38,14 @@ def quantize(
     axis: int = -1,
     *,
     scale_rule: str | None = None,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     block: Sequence[int] | None = None,
 ) -> BlockArray:
     """`x` (f16, bf16, f32 or f64, rounded once) in blocks of `format`.
 
     The blocks are the format's own along `axis`, or `block` (a shape; ones are put in front of it
-    up to the rank of `x`). The conversion is `recipe`, by default that of the format; `scale_rule`
+    up to the rank of `x`). The conversion is `recipe` (or the
+    name of a preset, see `mxc.numerics.presets`), by default that of the format; `scale_rule`
     replaces its scale rule. Signs of zeros are kept if the element has -0, except in blocks of
     zeros only, which are all +0 with scale byte 0.
 
@@ -53,6 +55,7 @@ def quantize(
     format = format_of(format)
     if x.dtype not in _INPUTS:
         raise BadInput(f"cannot quantise {x.dtype}", hint="f16, bf16, f32 and f64 are known")
+    recipe = preset(recipe) if isinstance(recipe, str) else recipe
     recipe = with_rule(recipe, scale_rule) if recipe else default_recipe(format, scale_rule)
     shape = block_shape(format, x.shape, axis, block)
     with np.errstate(all="ignore"):
@@ -71,7 +74,7 @@ def requantize(
     axis: int = -1,
     *,
     scale_rule: str | None = None,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     block: Sequence[int] | None = None,
 ) -> BlockArray:
     """The exact values of `a` in another format, or in other blocks; see `quantize`."""

@@ -44,6 +44,8 @@ class Recipe:
     overflow: Overflow = "saturate"
     """`special`: an FP8 element that rounds above the largest becomes NaN or infinity (OVF in OCP
     OFP8 v1.0); `saturate` is SAT there, and the only choice of the others."""
+    negative_zero: bool = True
+    """False: an element that rounds to -0 becomes +0."""
     seed: int = 0
     """The key of the random bits: element `i` (row-major in the whole tensor) uses the top 32 bits
     of splitmix64 at `seed * 2**32 + i`."""
@@ -76,7 +78,7 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def default_recipe(format: Format, scale_rule: str | None = None) -> Recipe:
-    """The recipe of `format` unless said otherwise, with its scale rule replaced by `scale_rule`."""
+    """The recipe of `format` unless said otherwise, with `scale_rule` in place of its own."""
     rule = cast(ScaleRule, scale_rule or format.rule)
     return Recipe(scale_rule=rule, min_amax=format.min_amax)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mxc.errors import BadInput
 from mxc.numerics.blocks import BlockArray, grid_of
-from mxc.numerics.formats import Element
+from mxc.numerics.formats import FORMATS, Element
 
 NAN_SCALE = 255
 
@@ -99,7 +99,53 @@ def _signed(element: Element, old: NDArray[Any], new: NDArray[Any]) -> NDArray[A
 
 
 def scale_by_power_of_two(a: BlockArray, exponent: int) -> BlockArray:
-    """The values times 2**exponent; a scale byte that leaves 0..254 becomes NaN."""
+    """The values times 2**exponent; a scale byte that leaves 0..254 becomes NaN.
+
+    Raises:
+        BadInput: if the scales are not E8M0.
+    """
+    if a.format.scale != "e8m0":
+        raise BadInput(f"the scales of {a.format} are no powers of two")
     moved = a.scales.astype(np.int64) + exponent
     fits = (a.scales != NAN_SCALE) & (moved >= 0) & (moved < NAN_SCALE)
     return replace(a, scales=np.where(fits, moved, NAN_SCALE).astype(np.uint8))
+
+
+def refine(a: BlockArray, block: Sequence[int]) -> BlockArray:
+    """The same codes in smaller blocks, which repeat the scales: exact.
+
+    So a DeepSeek block of 1x128 is four MX blocks of 1x32.
+
+    Raises:
+        BadInput: if `block` does not divide the blocks of `a`.
+    """
+    if len(block) != a.ndim or any(b % s for b, s in zip(a.block, block, strict=True)):
+        raise BadInput(f"blocks of {a.block} are not made of blocks of {tuple(block)}")
+    scales = a.scales
+    for axis, (old, new, count) in enumerate(
+        zip(a.block, block, grid_of(a.shape, block), strict=True)
+    ):
+        scales = np.take(np.repeat(scales, old // new, axis), np.arange(count), axis)
+    return replace(a, scales=scales, block=tuple(block))
+
+
+def to_fnuz(a: BlockArray) -> BlockArray:
+    """An FP8 block array as the FNUZ type of the same width, bytes remapped: exact.
+
+    Every finite code but -0 stands for half the value there, so the scale byte goes up by one;
+    -0 becomes 0, and NaN and infinities become NaN.
+
+    Raises:
+        BadInput: if the format is not mxfp8_e4m3 or mxfp8_e5m2, or a scale byte is 254.
+    """
+    target = FORMATS.get(f"{a.format.name}fnuz")
+    element = a.format.element
+    if target is None or element is None:
+        raise BadInput(f"{a.format} has no FNUZ counterpart")
+    if np.any(a.scales == NAN_SCALE - 1):
+        raise BadInput("a scale byte of 254 leaves no room to double the scale")
+    magnitude = a.codes & np.uint8(0x7F)
+    codes = np.where(magnitude == 0, np.uint8(0), a.codes)
+    codes = np.where(magnitude > element.max_code, np.uint8(0x80), codes)
+    scales = np.where(a.scales == NAN_SCALE, a.scales, a.scales + np.uint8(1))
+    return replace(a, codes=codes, scales=scales, format=target)

@@ -63,6 +63,7 @@ class Desc(ctypes.Structure):
         ("block", ctypes.c_size_t * 8),
         *((name, ctypes.c_int) for name in ("format", "rule", "special", "tie", "overflow")),
         ("min_scale_byte", ctypes.c_uint8),
+        ("positive_zero", ctypes.c_uint8),
         ("min_amax", ctypes.c_float),
         ("seed", ctypes.c_uint32),
     ]
@@ -94,6 +95,7 @@ class C:
             d.strides[i] = like.strides[i] // like.itemsize
         for name in ("rule", "special", "tie", "overflow"):
             setattr(d, name, self.enum(values[name]))
+        d.positive_zero = int(values["positive_zero"])
         d.min_scale_byte, d.min_amax = recipe.min_scale_byte, recipe.min_amax
         return d
 

@@ -39,7 +39,13 @@ def test_quantize(c, values, equal, format, rule):
     x = values(200_000, seed=1).reshape(-1, 160)
     for recipe in (
         Recipe(scale_rule=rule),
-        Recipe(scale_rule=rule, special="saturate", min_scale_byte=1, min_amax=1e-4),
+        Recipe(
+            scale_rule=rule,
+            special="saturate",
+            min_scale_byte=1,
+            min_amax=1e-4,
+            negative_zero=False,
+        ),
     ):
         assert equal(c.quantize(x, format, (1, 32), recipe), _quantize(x, format, (1, 32), recipe))
 
@@ -111,7 +117,7 @@ def test_requantize_codes_beyond_f32(c, equal):
     recipe = Recipe()
     got = c.requantize(a, "mxfp4", (1, 32), recipe)
     assert equal(got, requantize(a, "mxfp4", recipe=recipe))
-    assert (got.scales == 254).all()
+    assert (got.scales == 253).all()  # 2**128, which f32 does not have
 
 
 @pytest.mark.parametrize("fa", [*FORMATS, "mxfp8_e5m2fnuz"])
@@ -119,8 +125,8 @@ def test_requantize_codes_beyond_f32(c, equal):
 def test_contracts(c, equal, fa, fb):
     rng = np.random.default_rng(5)
     for spread in (0, 6):
-        x = (rng.standard_normal((9, 70)) * np.exp(spread * rng.standard_normal((9, 70))))
-        y = (rng.standard_normal((70, 8)) * np.exp(spread * rng.standard_normal((70, 8))))
+        x = rng.standard_normal((9, 70)) * np.exp(spread * rng.standard_normal((9, 70)))
+        y = rng.standard_normal((70, 8)) * np.exp(spread * rng.standard_normal((70, 8)))
         a, b = quantize(x, fa), quantize(y, fb, 0)
         for contract in ("block-exact", "sequential", "sequential-fma"):
             assert equal(c.matmul(a, b, contract), matmul(a, b, contract)), contract
@@ -149,7 +155,10 @@ def test_rounding_of_wide_integers(c):
             with np.errstate(all="ignore"):
                 # 62 bits to f64 to f32 may round twice: to odd first, by hand
                 want = np.float32(_odd(m) * 2.0**exponent if exponent > -1000 else 0)
-            assert got.view(np.uint32) == want.view(np.uint32) or (m == 0 and got == 0), (m, exponent)
+            assert got.view(np.uint32) == want.view(np.uint32) or (m == 0 and got == 0), (
+                m,
+                exponent,
+            )
 
 
 def _odd(m: int) -> float:
