@@ -1,8 +1,9 @@
-"""The other workloads: mixers, Evoformer, Monarch, Gram matrices, Newton-Schulz, CLIP, MLP, conv."""
+"""The other workloads: mixers, Evoformer, Monarch, Gram matrices, Muon, CLIP, MLP, conv."""
 
 from __future__ import annotations
 
 from layout_net import Net
+
 from mxc.passes.layout.problem import Problem
 
 BATCH, PATCHES, CHANNELS, TOKEN_HIDDEN, CHANNEL_HIDDEN = 64, 224, 768, 384, 3072

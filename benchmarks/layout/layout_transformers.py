@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from layout_net import Net
+
 from mxc.passes.layout.problem import Problem
 
 

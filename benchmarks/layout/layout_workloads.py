@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import layout_others as others
 import layout_transformers as transformers
+
 from mxc.passes.layout.problem import Problem
 
 Maker = Callable[[], Problem]
@@ -46,6 +47,4 @@ GROUPS: Mapping[str, Mapping[str, Maker]] = {
     "training": TRAINING,
 }
 
-ALL: Mapping[str, Maker] = {
-    name: make for group in GROUPS.values() for name, make in group.items()
-}
+ALL: Mapping[str, Maker] = {name: make for group in GROUPS.values() for name, make in group.items()}

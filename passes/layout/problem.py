@@ -67,7 +67,7 @@ class Prices:
     """Square tiles are a choice."""
     requantize: bool = True
     """Requantising a quantised version along another axis is a choice."""
-    noise: Fraction = Fraction(0)
+    noise: Fraction = Fraction(1)
     """Bytes per element and unit of excess noise, for every read of the version."""
     saved: Fraction = Fraction(1, 2)
     """Per byte kept from one phase to the next (forward to backward)."""
@@ -204,6 +204,16 @@ class Problem:
     def with_prices(self, **changes: Any) -> Problem:
         """The same problem with other prices."""
         return replace(self, prices=replace(self.prices, **changes))
+
+    def with_format(self, name: str) -> Problem:
+        """The same problem with every quantised operand in format `name`."""
+        uses = (
+            replace(use, operands=tuple(replace(o, format=name) for o in use.operands))
+            if isinstance(use, Contraction)
+            else use
+            for use in self.uses
+        )
+        return replace(self, uses=tuple(uses))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data; `from_json` is the inverse."""

@@ -41,6 +41,7 @@ class _Generator:
         self.views: list[View] = []
         self.uses: list[Use] = []
         self.phases = random.choice((1, 1, 2))
+        self.formats = random.choice((("mxfp8",), ("mxint8",), ("mxfp8", "mxfp4")))
 
     def problem(self, name: str) -> Problem:
         """Values, views of them, and ops that read them."""
@@ -157,12 +158,15 @@ class _Generator:
         phase = self.random.randint(max(left.phase, right.phase), self.phases - 1)
         if not pairs or self.random.random() < 0.3:
             axis = self.random.randrange(len(left.shape))
-            operands = (Operand(left.name, (axis,)),)
+            operands = (Operand(left.name, (axis,), self._format()),)
         else:
             count = min(len(pairs), self.random.choice((1, 1, 2, 3)))
             chosen = self.random.sample(pairs, count)
             operands = (
-                Operand(left.name, tuple(i for i, _ in chosen)),
-                Operand(right.name, tuple(j for _, j in chosen)),
+                Operand(left.name, tuple(i for i, _ in chosen), self._format()),
+                Operand(right.name, tuple(j for _, j in chosen), self._format()),
             )
         self.uses.append(Contraction(f"op{index}", operands, phase))
+
+    def _format(self) -> str:
+        return self.random.choice(self.formats)
