@@ -6,9 +6,11 @@
 | FLOAT    | float            | `FloatAttr`, `0.5 : f32`                |
 | STRING   | str              | `StringAttr`                            |
 | INTS     | list[int]        | `DenseArrayBase`, `array<i64: 1, 2>`    |
-| FLOATS   | list[float]      | `DenseArrayBase`, `array<f32: 0.5>`     |
+| FLOATS   | list[float]      | `ArrayAttr` of `FloatAttr` (1)          |
 | STRINGS  | list[str]        | `ArrayAttr` of `StringAttr`             |
 | TENSOR   | ndarray (small)  | `DenseIntOrFPElementsAttr`              |
+
+(1) xDSL prints infinities in dense arrays in a form that it does not parse.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ _TO_IR: dict[Any, Callable[[Any], Attribute]] = {
     Kind.FLOAT: lambda value: FloatAttr(float(np.float32(value)), f32),
     Kind.STRING: lambda value: StringAttr(str(value)),
     Kind.INTS: lambda value: DenseArrayBase.from_list(i64, [int(v) for v in value]),
-    Kind.FLOATS: lambda value: DenseArrayBase.from_list(f32, [float(v) for v in value]),
+    Kind.FLOATS: lambda value: ArrayAttr([FloatAttr(float(v), f32) for v in value]),
     Kind.STRINGS: lambda value: ArrayAttr([StringAttr(str(v)) for v in value]),
     Kind.TENSOR: _dense,
 }
@@ -60,7 +62,7 @@ _CONSTRAINTS: dict[Any, AttrConstraint] = {
     Kind.FLOAT: FloatAttr.constr(f32),
     Kind.STRING: BaseAttr(StringAttr),
     Kind.INTS: DenseArrayBase.constr(i64),
-    Kind.FLOATS: DenseArrayBase.constr(f32),
+    Kind.FLOATS: ArrayAttr.constr(FloatAttr.constr(f32)),
     Kind.STRINGS: ArrayAttr.constr(BaseAttr(StringAttr)),
     Kind.TENSOR: BaseAttr(DenseIntOrFPElementsAttr),
 }

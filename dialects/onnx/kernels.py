@@ -168,9 +168,8 @@ def max_pool(attrs: Attrs, x: Array) -> list[Array]:
         places = np.arange(math.prod(x.shape[2:])).reshape(x.shape[:1:-1]).T
     else:
         places = np.arange(math.prod(x.shape[2:])).reshape(x.shape[2:])
-    planes: Array = np.arange(x.shape[0] * x.shape[1])
-    planes = planes.reshape(x.shape[:2]) * math.prod(x.shape[2:])
-    index: Array = planes.reshape(*x.shape[:2], *[1] * rank) + places
+    planes = np.arange(math.prod(x.shape[:2])) * math.prod(x.shape[2:])
+    index = planes.reshape(*x.shape[:2], *[1] * rank) + places
     inside = windows(index, window, -1).reshape(flat.shape)
     best_seen = np.where(inside >= 0, flat, lowest).argmax(axis=-1)[..., None]
     first_inside = (inside >= 0).argmax(axis=-1)[..., None]
