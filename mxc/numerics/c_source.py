@@ -54,7 +54,7 @@ def c_recipe(recipe: Recipe) -> dict[str, str]:
         "overflow": f"MX_OVERFLOW_{recipe.overflow.upper()}",
         "positive_zero": str(int(not recipe.negative_zero)),
         "min_scale_byte": str(recipe.min_scale_byte),
-        "min_amax": c_float(np.float32(recipe.min_amax)),
+        "min_amax": c_float(float(np.float32(recipe.min_amax))),
         "seed": f"{recipe.seed}u",
     }
 
@@ -139,7 +139,8 @@ def _info(e: Element) -> str:
 
 def _braces(items: list[str]) -> str:
     """An initialiser, with lines of at most 100 characters."""
-    lines, line = [], ""
+    lines: list[str] = []
+    line = ""
     for item in items:
         if len(line) + len(item) > 92 or "\n" in item:
             lines.append(line.rstrip())

@@ -208,10 +208,9 @@ def _pack_interleaved(a: BlockArray) -> tuple[Bytes, Array]:
     order = [*range(0, 2 * rank, 2), *range(1, 2 * rank, 2)]
     size = int(np.prod(a.block))
     _whole_bytes(a.format, size)
-    per_block = pack_bits(blocked.transpose(order), a.format.bits).reshape(
-        -1, _bytes(a.format, size)
-    )
-    return np.concatenate([a.scales.reshape(-1, 1), per_block], axis=1).reshape(-1), a.scales[:0]
+    stream = pack_bits(blocked.transpose(order), a.format.bits)
+    records = [a.scales.reshape(-1, 1), stream.reshape(-1, _bytes(a.format, size))]
+    return np.concatenate(records, axis=1).reshape(-1), a.scales[:0]
 
 
 def _unpack_interleaved(packed: Packed) -> tuple[Bytes, Bytes]:

@@ -403,15 +403,27 @@ static inline void mx_quantize(const mx_quant_desc *d, const float *src, uint8_t
     } while (mx_next(d->rank, zeros, grid, cell));
 }
 
-/* The scale of the element at `at` (its last coordinate is `column`). */
-static inline uint8_t mx_scale_at(const mx_quant_desc *d, const uint8_t *scales, const size_t *at,
-                                  size_t column) {
+/* The scales of the row of elements at `at`, in all axes but the last. */
+static inline const uint8_t *mx_scale_row(const mx_quant_desc *d, const uint8_t *scales,
+                                          const size_t *at) {
     size_t place = 0;
-    for (uint32_t axis = 0; axis < d->rank; axis++) {
-        const size_t index = axis + 1 == d->rank ? column : at[axis];
-        place = place * mx_blocks(d, axis) + index / d->block[axis];
+    for (uint32_t axis = 0; axis + 1 < d->rank; axis++) {
+        place = place * mx_blocks(d, axis) + at[axis] / d->block[axis];
     }
-    return scales[place];
+    return scales + place * mx_blocks(d, d->rank - 1);
+}
+
+/* One row of `n` elements; its blocks have `b` of them. */
+static inline void mx_dequantize_row(const float *values, const uint8_t *codes,
+                                     const uint8_t *scales, size_t n, size_t b, ptrdiff_t stride,
+                                     float *dst) {
+    for (size_t i = 0, block = 0; i < n; i += b, block++) {
+        const float scale = mx_scale_value(scales[block]);
+        const size_t end = mx_min_size(i + b, n);
+        for (size_t j = i; j < end; j++) {
+            dst[(ptrdiff_t)j * stride] = values[codes[j]] * scale;
+        }
+    }
 }
 
 /* The values code * scale, in f32: exact but for overflow to infinity. */
@@ -424,25 +436,16 @@ static inline void mx_dequantize(const mx_quant_desc *d, const uint8_t *codes,
     ptrdiff_t place;
     if (mx_is_empty(d)) return;
     do {
+        const uint8_t *row = mx_scale_row(d, scales, at);
         mx_row_start(d, at, &place, &dense);
-        for (size_t i = 0; i < n; i += b) {
-            const float scale = mx_scale_value(mx_scale_at(d, scales, at, i));
-            const size_t end = mx_min_size(i + b, n);
-            for (size_t j = i; j < end; j++) {
-                dst[place + (ptrdiff_t)j * stride] = values[codes[dense + j]] * scale;
-            }
-        }
+        if (b == 1) mx_dequantize_row(values, codes + dense, row, n, 1, stride, dst + place);
+        else mx_dequantize_row(values, codes + dense, row, n, b, stride, dst + place);
     } while (mx_next(d->rank, zeros, d->shape, at));
 }
 
-/* The exact value of an element. */
-static inline double mx_value_at(const mx_quant_desc *d, const uint8_t *codes,
-                                 const uint8_t *scales, const size_t *at, size_t column) {
-    ptrdiff_t unused;
-    size_t dense;
-    mx_row_start(d, at, &unused, &dense);
-    return (double)MX_VALUES[d->format][codes[dense + column]] *
-           (double)mx_scale_value(mx_scale_at(d, scales, at, column));
+/* The exact value of a code. */
+static inline double mx_value(mx_format f, uint8_t code, uint8_t scale) {
+    return (double)MX_VALUES[f][code] * (double)mx_scale_value(scale);
 }
 
 /* The scale byte of a block whose largest magnitude is a double with at most 24 bits. */
@@ -466,46 +469,62 @@ static inline float mx_rescale(double value, uint8_t byte) {
     return (float)(value * factor);
 }
 
+/* One block, the elements [start, end) of the last axis and [low, high) of the others: see
+ * mx_requantize. Gives its scale byte. */
+static inline uint8_t mx_requantize_block(const mx_quant_desc *from, const uint8_t *codes,
+                                          const uint8_t *scales, const mx_quant_desc *to,
+                                          const size_t *low, const size_t *high, size_t start,
+                                          size_t end, uint8_t *to_codes) {
+    const int hif8 = MX_ELEMENTS[to->format].kind == MX_KIND_HIF8;
+    const size_t b = from->block[from->rank - 1];
+    size_t at[MX_MAX_RANK], dense;
+    ptrdiff_t unused;
+    double amax = 0.0;
+    uint8_t byte;
+    memcpy(at, low, sizeof at);
+    do {
+        const uint8_t *row = mx_scale_row(from, scales, at);
+        mx_row_start(to, at, &unused, &dense);
+        for (size_t i = start; i < end; i++) {
+            const double value = fabs(mx_value(from->format, codes[dense + i], row[i / b]));
+            amax = value > amax || value != value ? value : amax;
+        }
+    } while (mx_next(to->rank, low, high, at));
+    byte = hif8 ? 127 : mx_scale_of_value(to, amax);
+    memcpy(at, low, sizeof at);
+    do {
+        const uint8_t *row = mx_scale_row(from, scales, at);
+        mx_row_start(to, at, &unused, &dense);
+        for (size_t i = start; i < end; i++) {
+            const double value = mx_value(from->format, codes[dense + i], row[i / b]);
+            const uint64_t random =
+                to->tie == MX_TIE_STOCHASTIC ? mx_random_bits(to->seed, dense + i) : 0;
+            to_codes[dense + i] = mx_encode_with(to->format, mx_rescale(value, byte), to->tie,
+                                                 to->overflow, to->positive_zero, random);
+            if (!hif8 && (byte == 255 || amax == 0.0)) to_codes[dense + i] = 0;
+        }
+    } while (mx_next(to->rank, low, high, at));
+    return byte;
+}
+
 /* The exact values of `codes` and `scales`, laid out as `from`, quantised as `to` (of the same
  * shape; strides are not used). */
 static inline void mx_requantize(const mx_quant_desc *from, const uint8_t *codes,
                                  const uint8_t *scales, const mx_quant_desc *to, uint8_t *to_codes,
                                  uint8_t *to_scales) {
-    const uint32_t last = to->rank - 1, hif8 = MX_ELEMENTS[to->format].kind == MX_KIND_HIF8;
+    const uint32_t last = to->rank - 1;
     const size_t zeros[MX_MAX_RANK] = {0};
     size_t cell[MX_MAX_RANK] = {0}, low[MX_MAX_RANK] = {0}, high[MX_MAX_RANK] = {0};
-    size_t grid[MX_MAX_RANK], at[MX_MAX_RANK], dense;
-    ptrdiff_t unused;
+    size_t grid[MX_MAX_RANK];
     if (mx_is_empty(to)) return;
     for (uint32_t axis = 0; axis <= last; axis++) grid[axis] = mx_blocks(to, axis);
     do {
         mx_cell_bounds(to, cell, low, high);
-        for (size_t block = 0; block < grid[last]; block++, to_scales++) {
+        for (size_t block = 0; block < grid[last]; block++) {
             const size_t start = block * to->block[last];
             const size_t end = mx_min_size(start + to->block[last], to->shape[last]);
-            double amax = 0.0;
-            memcpy(at, low, sizeof at);
-            do {
-                for (size_t i = start; i < end; i++) {
-                    const double value = fabs(mx_value_at(from, codes, scales, at, i));
-                    amax = value > amax || value != value ? value : amax;
-                }
-            } while (amax == amax && mx_next(to->rank, low, high, at));
-            *to_scales = hif8 ? 127 : mx_scale_of_value(to, amax);
-            memcpy(at, low, sizeof at);
-            do {
-                mx_row_start(to, at, &unused, &dense);
-                for (size_t i = start; i < end; i++) {
-                    const double value = mx_value_at(from, codes, scales, at, i);
-                    const uint64_t random =
-                        to->tie == MX_TIE_STOCHASTIC ? mx_random_bits(to->seed, dense + i) : 0;
-                    to_codes[dense + i] =
-                        !hif8 && (*to_scales == 255 || amax == 0.0)
-                            ? 0
-                            : mx_encode_with(to->format, mx_rescale(value, *to_scales), to->tie,
-                                             to->overflow, to->positive_zero, random);
-                }
-            } while (mx_next(to->rank, low, high, at));
+            *to_scales++ =
+                mx_requantize_block(from, codes, scales, to, low, high, start, end, to_codes);
         }
     } while (mx_next(to->rank, zeros, grid, cell));
 }

@@ -149,12 +149,10 @@ BUILDS = {
 }
 
 
-@pytest.fixture(scope="session", params=BUILDS)
+@pytest.fixture(scope="session", params=[b for b in BUILDS if shutil.which(b.split("-")[0])])
 def c(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> C:
-    """The header in every compiler and optimisation level of `BUILDS` that is here."""
+    """The header by every compiler of `BUILDS` that is here, in every optimisation level."""
     compiler, *flags = BUILDS[request.param]
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler}")
     folder = tmp_path_factory.mktemp("numerics")
     text = header_text()
     (folder / HEADER_NAME).write_text(text)

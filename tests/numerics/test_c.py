@@ -9,10 +9,15 @@ import pytest
 from mxc.errors import BadInput
 from mxc.numerics import ELEMENTS, Recipe, matmul, quantize, requantize
 from mxc.numerics.c_source import c_format, c_recipe, header_text
+from mxc.numerics.scales import scale_bytes
 
 FORMATS = ["mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e2m3", "mxfp6_e3m2", "mxfp4", "mxint8"]
 FNUZ = ["mxfp8_e4m3fnuz", "mxfp8_e5m2fnuz"]
 RULES = ["floor", "rceil", "even", "ceil"]
+
+
+def pointer(a: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(a.ctypes.data)
 
 
 def test_codes_and_scales_have_the_same_values(c, equal):
@@ -170,8 +175,6 @@ def _odd(m: int) -> float:
 
 @pytest.mark.parametrize("rule", range(4))
 def test_scale_bytes_over_all_thresholds(c, rule):
-    from mxc.numerics.scales import scale_bytes
-
     mantissas = np.arange(0, 1 << 23, 61, dtype=np.uint32)
     for index, element in enumerate(ELEMENTS.values()):
         if element.kind == "hif8":
@@ -179,8 +182,8 @@ def test_scale_bytes_over_all_thresholds(c, rule):
         for field in (0, 1, 2, 9, 17, 127, 253, 254, 255):
             bits = mantissas + np.uint32(field << 23)
             got = np.empty(bits.size, np.uint8)
-            c.lib.t_scale_bytes(index, rule, ctypes.c_void_p(bits.ctypes.data),
-                                ctypes.c_size_t(bits.size), ctypes.c_void_p(got.ctypes.data))  # fmt: skip
+            size = ctypes.c_size_t(bits.size)
+            c.lib.t_scale_bytes(index, rule, pointer(bits), size, pointer(got))
             assert np.array_equal(got, scale_bytes(bits, element, Recipe(RULES[rule])))
 
 
