@@ -65,7 +65,7 @@ class PlanMemoryPass(ModulePass):
 
 def byte_size(type: Attribute) -> int:
     """The bytes of a row-major memref: elements narrower than a byte take one."""
-    assert isa(type, MemRefType[Any]), type
+    assert isa(type, MemRefType), type
     return prod(type.get_shape()) * numpy_dtype(type.element_type).itemsize
 
 

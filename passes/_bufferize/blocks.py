@@ -172,7 +172,9 @@ def _gather(to: Bufferizer, op: mx.GatherOp) -> None:
     for row, index in enumerate(op.indices.get_values()):
         there, here = list(offsets), list(offsets)
         there[axis], here[axis] = index, row
-        parts = zip(_part(source, there, sizes, block), _part(target, here, sizes, block), strict=True)
+        parts = zip(
+            _part(source, there, sizes, block), _part(target, here, sizes, block), strict=True
+        )
         for old, new in parts:
             to.copy(old, new)
     to.bind(op.output, target)

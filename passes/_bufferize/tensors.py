@@ -252,9 +252,7 @@ def _carry(to: Bufferizer, op: ForOp, is_tensor: Sequence[bool]) -> dict[int, tu
     return carried
 
 
-def _walk_body(
-    to: Bufferizer, op: ForOp, new: Block, carried: dict[int, tuple[View, ...]]
-) -> None:
+def _walk_body(to: Bufferizer, op: ForOp, new: Block, carried: dict[int, tuple[View, ...]]) -> None:
     """Lowers the loop's body into `new`, ending with the carried values in their buffers."""
     outer, wanted = to.block, to.wanted
     to.block, to.wanted = new, Destinations()
@@ -274,9 +272,7 @@ def _walk_body(
     to.block, to.wanted = outer, wanted
 
 
-def _moves(
-    to: Bufferizer, value: SSAValue, views: tuple[View, ...]
-) -> list[tuple[View, View]]:
+def _moves(to: Bufferizer, value: SSAValue, views: tuple[View, ...]) -> list[tuple[View, View]]:
     """What must be copied so that `views` hold the tensor `value`."""
     found = to.placed(value)
     if isinstance(found, Nothing):

@@ -105,9 +105,7 @@ def row_major(shape: Sequence[int]) -> tuple[int, ...]:
 
 def same_strides(a: Sequence[int], b: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether strides agree wherever there is more than one element to step over."""
-    return 0 in shape or all(
-        x == y or n == 1 for x, y, n in zip(a, b, shape, strict=True)
-    )
+    return 0 in shape or all(x == y or n == 1 for x, y, n in zip(a, b, shape, strict=True))
 
 
 def _reshaped_strides(

@@ -1,0 +1,136 @@
+"""Compiles an artifact on the host and calls it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from mxc.errors import BackendError, BadInput
+
+Array = NDArray[Any]
+
+ALIGNMENT = 64
+
+
+class _Memory(ctypes.Structure):
+    """`mxc_main_memory` of model.h."""
+
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("arena", ctypes.c_void_p),
+        ("scratchpad", ctypes.c_void_p),
+        ("device", ctypes.c_void_p),
+    )
+
+
+def compiler() -> str:
+    """The C compiler: $CC, cc or gcc.
+
+    Raises:
+        BackendError: if there is none.
+    """
+    for name in (os.environ.get("CC", ""), "cc", "gcc"):
+        if name and shutil.which(name.split()[0]):
+            return name
+    raise BackendError("no C compiler found", hint="install gcc or clang, or set CC")
+
+
+def build(folder: Path, target: Path, flags: Sequence[str] = ()) -> None:
+    """Compiles the artifact in `folder` to the shared library `target`, with the Makefile's flags.
+
+    `flags` are added; they come last and so win.
+
+    Raises:
+        BackendError: with the compiler's first complaint.
+    """
+    command = [*compiler().split(), *FLAGS, *flags, "-shared", "-fPIC", "-o", str(target)]
+    command += [str(folder / name) for name in ("model.c", "mxnpu_host.c")]
+    result = subprocess.run([*command, "-lm"], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        first = next((x for x in result.stderr.splitlines() if "error" in x), result.stderr[:200])
+        raise BackendError(f"the C compiler failed: {first}", at=str(folder))
+
+
+FLAGS = (
+    "-std=c99 -Wall -Wextra -Wpedantic -Werror -O3 -march=native -ffp-contract=off "
+    "-fno-strict-aliasing -fno-math-errno -fno-trapping-math"
+).split()
+"""The flags of the artifact's Makefile."""
+
+
+class Program:
+    """A compiled model in this process. Each call has its own arena."""
+
+    def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
+        self._folder = TemporaryDirectory(prefix="mxc-build-")
+        library = Path(self._folder.name) / "model.so"
+        build(folder, library, flags)
+        self._run = ctypes.CDLL(str(library)).mxc_main_run
+        self._manifest = json.loads((folder / "manifest.json").read_text())
+        self._weights = _aligned(self._manifest["weights_bytes"])
+        self._weights[:] = np.fromfile(folder / "weights.bin", np.uint8)
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        """The outputs for `inputs`, in the order of the manifest.
+
+        Raises:
+            BadInput: if an array has the wrong type or shape.
+            BackendError: if the model refuses its memory.
+        """
+        given = [
+            _fit(array, port) for array, port in zip(inputs, self._manifest["inputs"], strict=True)
+        ]
+        outputs = [_output(port) for port in self._manifest["outputs"]]
+        arena, scratchpad = (
+            _aligned(self._manifest[key]) for key in ("arena_bytes", "scratchpad_bytes")
+        )
+        memory = _Memory(self._weights.ctypes.data, arena.ctypes.data, scratchpad.ctypes.data, None)
+        code: int = self._run(ctypes.byref(memory), _pointers(given), _pointers(outputs))
+        if code != 0:
+            raise BackendError(f"the model refused its memory: {code}")
+        shapes = [port["shape"] for port in self._manifest["outputs"]]
+        return tuple(out.reshape(shape) for out, shape in zip(outputs, shapes, strict=True))
+
+
+def _pointers(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * max(len(arrays), 1))(*(array.ctypes.data for array in arrays))
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """`size` bytes at a multiple of 64, full of 0xA5."""
+    raw = np.full(size + ALIGNMENT, 0xA5, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(getattr(ml_dtypes, name, None) or name)
+
+
+def _output(port: dict[str, Any]) -> Array:
+    dtype = _dtype(port["dtype"])
+    return _aligned(int(np.prod(port["shape"], dtype=np.int64)) * dtype.itemsize).view(dtype)
+
+
+def _fit(array: Array, port: dict[str, Any]) -> Array:
+    """`array` at an aligned address, if it is what the port wants; signs of integers are free."""
+    dtype = _dtype(port["dtype"])
+    same_bits = array.dtype.kind in "iu" and dtype.kind in "iu"
+    same_bits = same_bits and array.dtype.itemsize == dtype.itemsize
+    if array.shape != tuple(port["shape"]) or (array.dtype != dtype and not same_bits):
+        found, wanted = f"{array.dtype}{list(array.shape)}", f"{dtype}{port['shape']}"
+        raise BadInput(f"is {found}, not {wanted}", at=f"input {port['name']!r}")
+    copy = _aligned(array.nbytes)
+    copy[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return copy

@@ -1,0 +1,211 @@
+"""Calls of the HAL: descriptors are filled with addresses, shapes and strides, nothing is implied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import BFloat16Type, Float16Type
+from xdsl.ir import Attribute, SSAValue
+
+from mxc.backends.npu.access import memref_of, strides_of
+from mxc.backends.npu.function import Function
+from mxc.dialects import npu
+from mxc.dialects.mx import RecipeAttr
+from mxc.dialects.types import numpy_dtype
+from mxc.errors import CannotLower
+from mxc.numerics.c_source import c_contract, c_format, c_recipe
+from mxc.numerics.recipe import Recipe
+
+MAX_RANK = 8
+"""MXNPU_MAX_RANK of the header."""
+
+def _list(values: Sequence[object]) -> str:
+    return "{" + ", ".join(map(str, values)) + "}"
+
+
+def _struct(fields: Sequence[tuple[str, object]]) -> str:
+    return "{" + ", ".join(f".{name} = {value}" for name, value in fields) + "}"
+
+
+def _check_rank(rank: int) -> None:
+    if rank > MAX_RANK:
+        raise CannotLower(f"the HAL has at most {MAX_RANK} dimensions, not {rank}")
+
+
+def _float_kind(type: Attribute) -> str:
+    if isinstance(type, BFloat16Type):
+        return "MXNPU_BF16"
+    return "MXNPU_F16" if isinstance(type, Float16Type) else "MXNPU_F32"
+
+
+def _tensor(out: Function, data: SSAValue, rank: int | None = None) -> list[tuple[str, object]]:
+    """A float operand: kind, data and strides, with strides of 0 in front up to `rank`."""
+    strides = _strides(data, rank)
+    kind = _float_kind(memref_of(data).element_type)
+    return [("kind", kind), ("data", out.pointer(data)), ("stride", _list(strides))]
+
+
+def _blocks(
+    out: Function,
+    codes: SSAValue,
+    scales: SSAValue,
+    format: str,
+    block: Sequence[int],
+    rank: int | None = None,
+) -> list[tuple[str, object]]:
+    """A blocked operand."""
+    lead = 0 if rank is None else rank - len(block)
+    return [
+        ("kind", "MXNPU_BLOCKS"),
+        ("format", c_format(format)),
+        ("data", out.pointer(codes)),
+        ("scales", out.pointer(scales)),
+        ("stride", _list(_strides(codes, rank))),
+        ("scale_stride", _list(_strides(scales, rank))),
+        ("block", _list([1] * lead + list(block))),
+    ]
+
+
+def _strides(value: SSAValue, rank: int | None) -> list[int]:
+    """Strides, 0 along axes of size 1, which broadcast; with zeros in front up to `rank`."""
+    shape, strides = memref_of(value).get_shape(), strides_of(value)
+    shown = [0 if n == 1 else s for n, s in zip(shape, strides, strict=True)]
+    return [0] * ((rank or len(shown)) - len(shown)) + shown
+
+
+def _operand(
+    out: Function, data: SSAValue, scales: SSAValue | None, format: object, block: object, rank: int
+) -> str:
+    if scales is None:
+        return _struct(_tensor(out, data, rank))
+    return _struct(_blocks(out, data, scales, format.data, block.get_values(), rank))  # type: ignore
+
+
+def _describe(out: Function, kind: str, fields: Sequence[tuple[str, object]]) -> None:
+    """Declares the descriptor `d`, one field a line."""
+    out.line(f"const {kind} d = {{")
+    for name, value in fields:
+        out.line(f"  .{name} = {value},")
+    out.line("};")
+
+
+def _sides(out: Function, op: npu.MatMulOp | npu.ConvOp, rank: int) -> list[tuple[str, object]]:
+    lhs = _operand(out, op.lhs, op.lhs_scales, op.lhs_format, op.lhs_block, rank)
+    rhs = _operand(out, op.rhs, op.rhs_scales, op.rhs_format, op.rhs_block, rank)
+    output = out.pointer(op.output)
+    return [
+        ("contract", c_contract(op.contract.data)),
+        ("lhs", lhs),
+        ("rhs", rhs),
+        ("output", output),
+        ("output_stride", _list(strides_of(op.output))),
+    ]
+
+
+def matmul(out: Function, op: npu.MatMulOp) -> None:
+    """`mxnpu_matmul`."""
+    shape = memref_of(op.output).get_shape()
+    _check_rank(rank := len(shape))
+    depth = memref_of(op.lhs).get_shape()[-1]
+    fields = [("rank", rank), ("shape", _list(shape)), ("depth", depth)]
+    _describe(out, "mxnpu_matmul_desc", [*fields, *_sides(out, op, rank)])
+    out.line(f"mxnpu_matmul({out.device()}, &d);")
+
+
+def conv(out: Function, op: npu.ConvOp) -> None:
+    """`mxnpu_conv`."""
+    x, w, y = (memref_of(v).get_shape() for v in (op.lhs, op.rhs, op.output))
+    _check_rank(rank := len(y))
+    fields: list[tuple[str, object]] = [
+        ("rank", rank - 2),
+        ("batch", x[0]),
+        ("channels", x[1]),
+        ("output_channels", y[1]),
+        ("groups", op.groups.value.data),
+        ("input_shape", _list(x[2:])),
+        ("kernel_shape", _list(w[2:])),
+        ("output_shape", _list(y[2:])),
+        ("strides", _list(op.strides.get_values())),
+        ("pads", _list(op.pads.get_values()[: rank - 2])),
+        ("dilations", _list(op.dilations.get_values())),
+    ]
+    _describe(out, "mxnpu_conv_desc", [*fields, *_sides(out, op, rank)])
+    out.line(f"mxnpu_conv({out.device()}, &d);")
+
+
+def _recipe(attr: RecipeAttr) -> list[tuple[str, object]]:
+    recipe = Recipe(
+        scale_rule=attr.rule.data,  # pyright: ignore[reportArgumentType]
+        special=attr.special.data,  # pyright: ignore[reportArgumentType]
+        tie=attr.tie.data,  # pyright: ignore[reportArgumentType]
+        min_scale_byte=attr.min_scale_byte.data,
+    )
+    return list(c_recipe(recipe).items())
+
+
+def quantize(out: Function, op: npu.QuantizeOp) -> None:
+    """`mxnpu_quantize`."""
+    source = _struct(_tensor(out, op.source))
+    _quantize(out, op, op.source, source)
+
+
+def requantize(out: Function, op: npu.RequantizeOp) -> None:
+    """`mxnpu_quantize` of a blocked source."""
+    old = (op.source_codes, op.source_scales, op.source_format.data, op.source_block.get_values())
+    _quantize(out, op, op.source_codes, _struct(_blocks(out, *old)))
+
+
+def _quantize(
+    out: Function, op: npu.QuantizeOp | npu.RequantizeOp, tensor: SSAValue, source: str
+) -> None:
+    shape = memref_of(tensor).get_shape()
+    _check_rank(len(shape))
+    how: list[tuple[str, object]] = [
+        ("rank", len(shape)),
+        ("shape", _list(shape)),
+        ("strides", _list(strides_of(tensor))),
+        ("block", _list(op.block.get_values())),
+        ("format", c_format(op.format.data)),
+        *_recipe(op.recipe),
+    ]
+    fields: list[tuple[str, object]] = [
+        ("how", _struct(how)),
+        ("source", source),
+        ("codes", out.pointer(op.codes)),
+        ("scales", out.pointer(op.scales)),
+    ]
+    _describe(out, "mxnpu_quantize_desc", fields)
+    out.line(f"mxnpu_quantize({out.device()}, &d);")
+
+
+def dequantize(out: Function, op: npu.DequantizeOp) -> None:
+    """`mxnpu_dequantize`."""
+    shape = memref_of(op.codes).get_shape()
+    _check_rank(len(shape))
+    source = _blocks(out, op.codes, op.scales, op.format.data, op.block.get_values())
+    fields: list[tuple[str, object]] = [
+        ("rank", len(shape)),
+        ("shape", _list(shape)),
+        ("source", _struct(source)),
+        ("target", out.pointer(op.target)),
+        ("target_stride", _list(strides_of(op.target))),
+    ]
+    _describe(out, "mxnpu_dequantize_desc", fields)
+    out.line(f"mxnpu_dequantize({out.device()}, &d);")
+
+
+def dma_start(out: Function, op: npu.DmaStartOp) -> None:
+    """`mxnpu_dma_start`; the function returns the event."""
+    shape = memref_of(op.source).get_shape()
+    _check_rank(len(shape))
+    fields: list[tuple[str, object]] = [
+        ("rank", len(shape)),
+        ("shape", _list(shape)),
+        ("element_bytes", numpy_dtype(memref_of(op.source).element_type).itemsize),
+        ("source", out.pointer(op.source)),
+        ("source_stride", _list(strides_of(op.source))),
+        ("target", out.pointer(op.target)),
+        ("target_stride", _list(strides_of(op.target))),
+    ]
+    _describe(out, "mxnpu_dma_desc", fields)
+    out.line(f"return mxnpu_dma_start({out.device()}, &d);")
