@@ -6,8 +6,9 @@
 
 becomes `onnx.Add(%a, %a)`. Exact: an operation that only computes has one value. The kept one is
 the first, which comes before every use of the others; it takes on their node names. An operation
-seen in a block is known in the regions inside, not outside. `tensor.empty` and `linalg.fill` are
-not shared: what loops write to must stay apart, or a buffer becomes a copy.
+seen in a block is known in the regions inside, not outside, except that a loop body keeps its own
+constants. `tensor.empty` and `linalg.fill` are not shared: what loops write to must stay apart, or
+a buffer becomes a copy.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Hashable, MutableMapping
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.dialects.linalg.ops import FillOp
+from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.dialects.tensor import EmptyOp
 from xdsl.ir import Operation, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -42,7 +43,7 @@ def _simplify(region: Region, outer: Known) -> None:
     for block in region.blocks:
         known: Known = ChainMap({}, outer)
         for op in list(block.ops):
-            isolated = op.has_trait(IsolatedFromAbove)
+            isolated = op.has_trait(IsolatedFromAbove) or isinstance(op, GenericOp)
             for inner in op.regions:
                 _simplify(inner, {} if isolated else known)
             if is_pure(op) and not isinstance(op, EmptyOp | FillOp):

@@ -1,0 +1,1 @@
+"""What `fuse-elementwise` is made of: loops as editable lists of operands, costs, inlining."""
