@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation
+from xdsl.ir import BlockArgument, Operation
 
-from mxc.backends.ref import loops, mx, onnx, scalar, tensor
+from mxc.backends.ref import loops, memref, mx, npu, onnx, scalar, tensor
 from mxc.backends.ref.interpreter import Machine, Values, runs
 from mxc.constants import ConstantTable
 from mxc.dialects.types import as_signless, numpy_dtype
 from mxc.errors import BadInput
 
 __all__ = ["Machine", "run", "runs"]
-_TABLES = (loops, mx, onnx, scalar, tensor)
+_TABLES = (loops, memref, mx, npu, onnx, scalar, tensor)
 
 
 def run(
@@ -32,6 +32,7 @@ def run(
 
     Arrays have the dtypes of the graph level at any level: where the module has a signless type,
     `uint8` arrays are reinterpreted on the way in, and results are as the module declares them.
+    At the machine level the function's last arguments are the buffers of its results.
     `watch(op, results)` sees every operation of the function's body.
 
     Raises:
@@ -39,12 +40,24 @@ def run(
         CannotLower: on an operation the interpreter has no rule for.
     """
     function = next(op for op in module.ops if isinstance(op, FuncOp))
+    parameters = function.body.block.args
+    outputs = [memref.poisoned(p.type) for p in _output_buffers(function, len(inputs))]
     args = [
         _fit(np.asarray(array), arg.type, i)
-        for i, (array, arg) in enumerate(zip(inputs, function.body.block.args, strict=True))
+        for i, (array, arg) in enumerate(
+            zip(inputs, parameters[: len(parameters) - len(outputs)], strict=True)
+        )
     ]
     with np.errstate(all="ignore"):
-        return Machine(module, ConstantTable.of(ctx), watch).call(args)
+        results = Machine(module, ConstantTable.of(ctx), watch).call([*args, *outputs])
+    return tuple(outputs) if outputs else results
+
+
+def _output_buffers(function: FuncOp, inputs: int) -> Sequence[BlockArgument]:
+    """The arguments of the machine level that results are written to, after the inputs."""
+    arguments = function.body.block.args
+    at_machine_level = any(isinstance(argument.type, MemRefType) for argument in arguments)
+    return arguments[inputs:] if at_machine_level else ()
 
 
 def _fit(array: NDArray[Any], type: Any, index: int) -> NDArray[Any]:

@@ -297,13 +297,21 @@ def _fold_chunk(body: _Body, env: dict[SSAValue, Any], state: list[Any], count: 
 
 @runs(linalg.GenericOp)
 def generic(machine: Machine, op: linalg.GenericOp, args: Values) -> Values:
-    """A generic on tensors: new arrays; the `outs` are not changed."""
+    """A generic: on tensors new arrays, the `outs` are not changed; on memrefs they are written."""
     count = len(op.inputs)
-    return run_generic(machine, op, args[:count], args[count:])
+    results = run_generic(machine, op, args[:count], args[count:])
+    return results if op.res else _store(results, args[count:])
 
 
 @runs(linalg.FillOp)
 def fill(machine: Machine, op: linalg.FillOp, args: Values) -> Values:
-    """A new array full of the scalar."""
-    dtype = numpy_dtype(element_of(op.outputs[0]))
-    return (np.full(args[1].shape, args[0], dtype),)
+    """A new array full of the scalar, or a memref filled with it."""
+    dtype = numpy_dtype(op.outputs[0].type.element_type)  # pyright: ignore
+    results = [np.full(args[1].shape, args[0], dtype)]
+    return results if op.res else _store(results, args[1:])
+
+
+def _store(results: Values, outs: Values) -> Values:
+    for out, result in zip(outs, results, strict=True):
+        out[...] = result
+    return ()
