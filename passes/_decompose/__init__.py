@@ -1,0 +1,1 @@
+"""The decompositions of `decompose`, one family of operators per file."""
