@@ -22,6 +22,7 @@ from xdsl.dialects.builtin import (
     Float64Type,
     IndexType,
     IntegerType,
+    MemRefType,
     Signedness,
     TensorType,
 )
@@ -114,14 +115,14 @@ def integer_width(element: Attribute) -> int:
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The static shape of a tensor value; the importer admits no other shapes."""
-    assert isa(value.type, TensorType), value.type
+    """The static shape of a tensor or memref; the importer admits no other shapes."""
+    assert isa(value.type, TensorType) or isa(value.type, MemRefType), value.type
     return value.type.get_shape()
 
 
 def element_of(value: SSAValue) -> Attribute:
-    """The element type of a tensor value."""
-    assert isa(value.type, TensorType), value.type
+    """The element type of a tensor or memref."""
+    assert isa(value.type, TensorType) or isa(value.type, MemRefType), value.type
     return value.type.element_type
 
 

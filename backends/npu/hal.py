@@ -10,11 +10,10 @@ from xdsl.ir import Attribute, SSAValue
 from mxc.backends.npu.access import memref_of, strides_of
 from mxc.backends.npu.function import Function
 from mxc.dialects import npu
-from mxc.dialects.mx import RecipeAttr
+from mxc.dialects.mx.recipes import recipe_of
 from mxc.dialects.types import numpy_dtype
 from mxc.errors import CannotLower
 from mxc.numerics.c_source import c_contract, c_format, c_recipe
-from mxc.numerics.recipe import Recipe
 
 MAX_RANK = 8
 """MXNPU_MAX_RANK of the header."""
@@ -133,16 +132,6 @@ def conv(out: Function, op: npu.ConvOp) -> None:
     out.line(f"mxnpu_conv({out.device()}, &d);")
 
 
-def _recipe(attr: RecipeAttr) -> list[tuple[str, object]]:
-    recipe = Recipe(
-        scale_rule=attr.rule.data,  # pyright: ignore[reportArgumentType]
-        special=attr.special.data,  # pyright: ignore[reportArgumentType]
-        tie=attr.tie.data,  # pyright: ignore[reportArgumentType]
-        min_scale_byte=attr.min_scale_byte.data,
-    )
-    return list(c_recipe(recipe).items())
-
-
 def quantize(out: Function, op: npu.QuantizeOp) -> None:
     """`mxnpu_quantize`."""
     source = _struct(_tensor(out, op.source))
@@ -166,7 +155,7 @@ def _quantize(
         ("strides", _list(strides_of(tensor))),
         ("block", _list(op.block.get_values())),
         ("format", c_format(op.format.data)),
-        *_recipe(op.recipe),
+        *c_recipe(recipe_of(op.recipe, op.format.data)).items(),
     ]
     fields: list[tuple[str, object]] = [
         ("how", _struct(how)),

@@ -31,7 +31,7 @@ from xdsl.ir.affine import (
 )
 
 from mxc.backends.ref.interpreter import Machine, Values, runs
-from mxc.dialects.types import element_of, numpy_dtype, shape_of
+from mxc.dialects.types import shape_of
 
 Array = NDArray[Any]
 
@@ -306,8 +306,7 @@ def generic(machine: Machine, op: linalg.GenericOp, args: Values) -> Values:
 @runs(linalg.FillOp)
 def fill(machine: Machine, op: linalg.FillOp, args: Values) -> Values:
     """A new array full of the scalar, or a memref filled with it."""
-    dtype = numpy_dtype(op.outputs[0].type.element_type)  # pyright: ignore
-    results = [np.full(args[1].shape, args[0], dtype)]
+    results = [np.full(args[1].shape, args[0], args[1].dtype)]
     return results if op.res else _store(results, args[1:])
 
 

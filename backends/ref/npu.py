@@ -1,4 +1,4 @@
-"""How the reference runs the `npu` dialect: unpack, call the numerics, store. No arithmetic here."""
+"""How the reference runs the `npu` dialect: unpack, call the numerics, store; no arithmetic."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from xdsl.dialects.builtin import IntegerAttr
 from mxc import numerics
 from mxc.backends.ref.interpreter import Machine, Values, runs
 from mxc.backends.ref.memref import POISON
-from mxc.backends.ref.mx import recipe_of
 from mxc.dialects import npu
+from mxc.dialects.mx.recipes import recipe_of
 from mxc.dialects.types import numpy_dtype
 from mxc.numerics import BlockArray, format_of
 
@@ -78,7 +78,7 @@ def _store(value: BlockArray, codes: Array, scales: Array) -> Values:
 @runs(npu.QuantizeOp)
 def quantize(machine: Machine, op: npu.QuantizeOp, args: Values) -> Values:
     """Codes and scales by the recipe."""
-    block, recipe = op.block.get_values(), recipe_of(op.recipe)
+    block, recipe = op.block.get_values(), recipe_of(op.recipe, op.format.data)
     value = numerics.quantize(args[0], op.format.data, block=block, recipe=recipe)
     return _store(value, args[1], args[2])
 
@@ -94,7 +94,7 @@ def dequantize(machine: Machine, op: npu.DequantizeOp, args: Values) -> Values:
 def requantize(machine: Machine, op: npu.RequantizeOp, args: Values) -> Values:
     """Other blocks or another format, through the exact values."""
     source = _blocks(args[0], args[1], op.source_format.data, op.source_block.get_values())
-    block, recipe = op.block.get_values(), recipe_of(op.recipe)
+    block, recipe = op.block.get_values(), recipe_of(op.recipe, op.format.data)
     value = numerics.requantize(source, op.format.data, block=block, recipe=recipe)
     return _store(value, args[2], args[3])
 
