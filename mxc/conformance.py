@@ -36,6 +36,9 @@ from mxc.inputs import Array
 RTOL, ATOL = 1e-3, 1e-7
 """The tolerance of folders, which state none: that of onnx's runner."""
 
+BF16_RTOL = 2.0**-6
+"""Of bfloat16 at least, as in onnx's runner: two units of the last place."""
+
 SMALL = 64
 """Inputs of rank 0 and 1 with so many elements at most may be bound as constants."""
 
@@ -263,7 +266,8 @@ def _difference(have: Array, want: Array, case: Case) -> str:
         return f"shape {list(have.shape)}, not {list(want.shape)}"
     wide = have.dtype if have.dtype.kind in "iu" or have.dtype == np.float64 else np.float32
     a, b = have.astype(wide), want.astype(wide)
-    good = np.isclose(a, b, rtol=case.rtol, atol=case.atol, equal_nan=True)
+    rtol = max(case.rtol, BF16_RTOL) if have.dtype.name == "bfloat16" else case.rtol
+    good = np.isclose(a, b, rtol=rtol, atol=case.atol, equal_nan=True)
     if np.all(good):
         return ""
     first = np.unravel_index(int(np.argmin(good)), good.shape)

@@ -357,6 +357,7 @@ _MATH: dict[str, Callable[..., Operation]] = {
     "exp": math.ExpOp,
     "expm1": math.ExpM1Op,
     "floor": math.FloorOp,
+    "fma": math.FmaOp,
     "log": math.LogOp,
     "log1p": math.Log1pOp,
     "log2": math.Log2Op,

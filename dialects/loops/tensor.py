@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects import tensor
+from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import (
     AffineMapAttr,
     ArrayAttr,
@@ -221,11 +221,25 @@ class Loops:
         return self.generic(lambda k, v: v, [(x, exprs)], shape, x.element)
 
     def _move_bits(self, x: Tensor, exprs: Exprs, shape: Sequence[int]) -> Tensor:
-        target = self.empty(shape, x.element)
+        return self._raw(x, exprs, shape, x.element)
+
+    def bit_cast(self, x: Tensor, element: Attribute) -> Tensor:
+        """The bits of every element as an `element` of the same width."""
+        return self._raw(x, dims(x.rank), x.shape, element)
+
+    def _raw(self, x: Tensor, exprs: Exprs, shape: Sequence[int], element: Attribute) -> Tensor:
+        """Elements moved without a conversion to the type they are computed in."""
+        source, kind = signless(x.element), signless(element)
+        target = self.empty(shape, element)
         maps = [AffineMap(len(shape), 0, tuple(_expr(e) for e in exprs))]
         maps.append(AffineMap.identity(len(shape)))
-        block = Block(arg_types=[x.element, x.element])
-        block.add_op(linalg.YieldOp(block.args[0]))
+        block = Block(arg_types=[source, kind])
+        value: SSAValue = block.args[0]
+        if source != kind:
+            cast = arith.BitcastOp(value, kind)
+            block.add_op(cast)
+            value = cast.result
+        block.add_op(linalg.YieldOp(value))
         op = linalg.GenericOp(
             [x.value],
             [target.value],
@@ -234,7 +248,7 @@ class Loops:
             [PARALLEL] * len(shape),
             [target.value.type],
         )
-        return self._wrap(op, x.element)
+        return self._wrap(op, element)
 
     def transpose(self, x: Tensor, permutation: Sequence[int]) -> Tensor:
         """result[i_perm[0], ...] = x[i_0, ...]."""
