@@ -12,76 +12,50 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
-from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation
-from xdsl.utils.hints import isa
+import ml_dtypes
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
 
-from mxc.artifact import atomic_folder, check_destination
-from mxc.errors import BadInput, unknown
+from mxc.artifact import atomic_folder, check_destination, read_manifest
+from mxc.errors import MxcError, unknown
 from mxc.inputs import Array, Port
-from mxc.passes.pipelines import STAGES, Stage, Step, steps
+from mxc.model import Model, import_model, in_ports, interpret, supported_operators
+from mxc.options import Options, pipeline
+from mxc.passes.pipelines import Stage, Step, steps
 from mxc.targets import Target, load_target
 
 if TYPE_CHECKING:
-    from mxc.backends.base import Backend
+    from mxc.backends.base import Backend, Program
 
-FLOAT_TYPES = ("f32",)
-"""What `--float` can be: the type of everything that is not block-scaled."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a compilation is asked for; the command line has one option for each."""
-
-    target: str = "npu"
-    """A shipped target, or a `.toml` file."""
-
-    format: str = "mxfp8"
-    """Format of weights and activations; `f32` quantises nothing."""
-
-    weights: str | None = None
-    """Format of weights, if not `format`."""
-
-    activations: str | None = None
-    """Format of activations, if not `format`."""
-
-    scale_rule: str | None = None
-    """How scales are chosen, if not the default of the format."""
-
-    float_type: str = "f32"
-    layout: str = "greedy"
-    config: Path | None = None
-    """A file of rules that override formats for single nodes."""
-
-    dims: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Sizes of symbolic dimensions."""
-
-    values: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Inputs bound to constants."""
-
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
-    """Shapes of inputs whose dimensions are not pinned: those of the arrays given."""
-
-
-@dataclass
-class Model:
-    """A model somewhere in the pipeline: the module and what surrounds it."""
-
-    name: str
-    ctx: Context
-    module: ModuleOp
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    """The interface, in the types of the ONNX model, whatever the level of the module."""
-
+__all__ = [
+    "AfterPass",
+    "Artifact",
+    "Compiled",
+    "Model",
+    "Options",
+    "PassFailed",
+    "Progress",
+    "StopPipeline",
+    "backend_of",
+    "build_and_run",
+    "compile_model",
+    "import_model",
+    "interpret",
+    "load_artifact",
+    "lower",
+    "lowered",
+    "pipeline",
+    "pipeline_stages",
+    "run_model",
+    "silent",
+    "supported_operators",
+    "write_artifact",
+]
 
 Progress = Callable[[str], None]
 """Told the name of each step as it begins."""
@@ -107,105 +81,9 @@ class PassFailed(Exception):
         self.module = module
 
 
-def import_model(path: Path, options: Options) -> Model:
-    """Reads the ONNX model at `path`.
-
-    Raises:
-        ImportFailed, BadInput: see `mxc.importer.import_model`.
-    """
-    from mxc import importer
-
-    imported = importer.import_model(
-        path,
-        dims=options.dims,
-        values=options.values,
-        input_shapes=options.input_shapes,
-        has_lowering=supported_operators().__contains__,
-    )
-    module: ModuleOp = imported.module
-    module.verify()
-    inputs, outputs = ports(module)
-    return Model(imported.name, imported.ctx, module, inputs, outputs)
-
-
-CONTRACTIONS = ("Conv", "Gemm", "MatMul")
-"""Operators that `mx-quantize` turns into operations of the `mx` dialect."""
-
-
-@cache
-def supported_operators() -> tuple[str, ...]:
-    """The ONNX operators that can be lowered as they are; others need a function body to expand."""
-    from mxc.passes.lowering import load_rules
-
-    return tuple(sorted({*load_rules(), *CONTRACTIONS}))
-
-
 def pipeline_stages() -> dict[str, str]:
     """Pass -> the stage of the pipeline that runs it."""
     return {step.name: stage.name for stage, step in steps()}
-
-
-def main_function(module: ModuleOp) -> FuncOp:
-    """The function `main` of `module`."""
-    return next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == "main")
-
-
-def ports(module: ModuleOp) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """The inputs and outputs of `main`, named as the module's attributes say."""
-    kind = main_function(module).function_type
-    return (
-        _ports(module, "mxc.input_names", kind.inputs.data),
-        _ports(module, "mxc.output_names", kind.outputs.data),
-    )
-
-
-def _ports(module: ModuleOp, key: str, types: Sequence[Any]) -> tuple[Port, ...]:
-    from mxc.dialects.types import numpy_dtype
-
-    names = module.attributes[key]
-    assert isa(names, ArrayAttr[StringAttr])
-    texts = [name.data for name in names.data]
-    return tuple(
-        Port(name, numpy_dtype(kind.element_type), kind.get_shape())
-        for name, kind in zip(texts, types, strict=True)
-    )
-
-
-def pipeline(options: Options) -> tuple[Stage, ...]:
-    """The stages for `options`, with every pass option filled in.
-
-    Raises:
-        BadInput: if an option names a format, rule, policy or target that does not exist.
-    """
-    target = load_target(options.target)
-    filled = _pass_options(options, target)
-    return tuple(
-        Stage(stage.name, stage.level, tuple(s.filled(filled) for s in stage.steps), stage.slot)
-        for stage in STAGES
-    )
-
-
-def _pass_options(options: Options, target: Target) -> dict[str, str]:
-    if options.float_type not in FLOAT_TYPES:
-        raise unknown("float type", options.float_type, FLOAT_TYPES)
-    return {
-        "weights": _format(options.weights or options.format, target),
-        "activations": _format(options.activations or options.format, target),
-        "scale_rule": options.scale_rule or "default",
-        "config": str(options.config or ""),
-        "layout": options.layout,
-    }
-
-
-def _format(name: str, target: Target) -> str:
-    """The full name of the format `name`, which `target` must have; all have f32."""
-    from mxc.numerics import format_of
-
-    full: str = format_of(name).name
-    if full != "f32" and full not in target.numerics.formats:
-        hint = f"it has f32, {', '.join(target.numerics.formats)}"
-        raise BadInput(f"target {target.name!r} has no format {full!r}", hint=hint)
-    return full
 
 
 def lower(
@@ -231,7 +109,6 @@ def lower(
 
 
 def _run(step: Step, model: Model) -> None:
-    from mxc.errors import MxcError
     from mxc.opt import parse_passes
 
     try:
@@ -321,26 +198,6 @@ def lowered(path: Path, options: Options, last: str, *, progress: Progress = sil
     return model
 
 
-def interpret(
-    model: Model,
-    inputs: Sequence[Array],
-    watch: Callable[[Operation, Sequence[Any]], None] | None = None,
-) -> tuple[Array, ...]:
-    """The outputs of `model`, at whatever level it is, by the interpreter.
-
-    `watch` sees every operation of the function and its results.
-    """
-    from mxc.backends import ref
-
-    outputs = ref.run(model.module, model.ctx, inputs, watch)
-    return tuple(as_port(port, array) for port, array in zip(model.outputs, outputs, strict=True))
-
-
-def as_port(port: Port, array: Array) -> Array:
-    """`array`, the same bits, in the type and shape of `port`: `ui8` is `i8` further down."""
-    return array.view(port.dtype).reshape(port.shape)
-
-
 def run_model(
     model: Model, options: Options, inputs: Sequence[Array], *, progress: Progress = silent
 ) -> tuple[Array, ...]:
@@ -359,4 +216,41 @@ def build_and_run(
         folder = Path(temporary) / "artifact"
         write_artifact(model, backend, target, folder, progress)
         progress("build")
-        return backend.load(folder)(*inputs)
+        return in_ports(model.outputs, backend.load(folder)(*inputs))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder that `compile_model` wrote, built and ready to be called."""
+
+    name: str
+    target: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    program: Program
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        """The outputs for `inputs`, in the order of the ports."""
+        return in_ports(self.outputs, self.program(*inputs))
+
+
+def load_artifact(folder: Path) -> Artifact:
+    """Builds the artifact in `folder`, outside of it.
+
+    Raises:
+        BadInput: if it is none.
+        BackendError: if its backend cannot build or run it here.
+    """
+    manifest = read_manifest(folder)
+    target = str(manifest["target"])
+    backend = backend_of(load_target(target))
+    inputs, outputs = (_manifest_ports(manifest[key]) for key in ("inputs", "outputs"))
+    return Artifact(str(manifest["model"]), target, inputs, outputs, backend.load(folder))
+
+
+def _manifest_ports(rows: Sequence[Mapping[str, Any]]) -> tuple[Port, ...]:
+    return tuple(Port(row["name"], _dtype(row["dtype"]), tuple(row["shape"])) for row in rows)
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(getattr(ml_dtypes, name, None) or name)

@@ -89,21 +89,19 @@ def run_command(args: Namespace) -> int:
     arrays = None if args.inputs is None else read_npz(args.inputs)
     with progress() as tell:
         if args.model.is_dir():
-            ports, runs = driver.artifact_ports(args.model), driver.run_artifact
-            outputs = runs(args.model, _arrays(args, arrays, ports[0]))
-            name, ports_out = args.model.name, ports[1]
+            tell("build")
+            model = driver.load_artifact(args.model)
+            outputs = model(*_arrays(args, arrays, model.inputs))
         else:
             options = options_of(args, arrays)
             model = driver.import_model(args.model, options)
             inputs = _arrays(args, arrays, model.inputs)
             outputs = driver.run_model(model, options, inputs, progress=tell)
-            name, ports_out = model.name, model.outputs
-    named = {port.name: array for port, array in zip(ports_out, outputs, strict=True)}
+    named = {port.name: array for port, array in zip(model.outputs, outputs, strict=True)}
     if args.outputs is not None:
         write_npz(args.outputs, named)
     result = {
-        "model": name,
-        "target": args.target,
+        "model": model.name,
         "outputs": [_summary(*o) for o in named.items()],
     }
     rows = [(key, array.dtype.name, str(list(array.shape))) for key, array in named.items()]

@@ -1,0 +1,85 @@
+"""What a compilation is asked for, and the pipeline that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mxc.errors import BadInput, unknown
+from mxc.passes.pipelines import STAGES, Stage
+from mxc.targets import Target, load_target
+
+FLOAT_TYPES = ("f32",)
+"""What `--float` can be: the type of everything that is not block-scaled."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a compilation is asked for; the command line has one option for each."""
+
+    target: str = "npu"
+    """A shipped target, or a `.toml` file."""
+
+    format: str = "mxfp8"
+    """Format of weights and activations; `f32` quantises nothing."""
+
+    weights: str | None = None
+    """Format of weights, if not `format`."""
+
+    activations: str | None = None
+    """Format of activations, if not `format`."""
+
+    scale_rule: str | None = None
+    """How scales are chosen, if not the default of the format."""
+
+    float_type: str = "f32"
+    layout: str = "greedy"
+    config: Path | None = None
+    """A file of rules that override formats for single nodes."""
+
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Sizes of symbolic dimensions."""
+
+    values: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Inputs bound to constants."""
+
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Shapes of inputs whose dimensions are not pinned: those of the arrays given."""
+
+
+def pipeline(options: Options) -> tuple[Stage, ...]:
+    """The stages for `options`, with every pass option filled in.
+
+    Raises:
+        BadInput: if an option names a format, rule, policy or target that does not exist.
+    """
+    target = load_target(options.target)
+    filled = _pass_options(options, target)
+    return tuple(
+        Stage(stage.name, stage.level, tuple(s.filled(filled) for s in stage.steps), stage.slot)
+        for stage in STAGES
+    )
+
+
+def _pass_options(options: Options, target: Target) -> dict[str, str]:
+    if options.float_type not in FLOAT_TYPES:
+        raise unknown("float type", options.float_type, FLOAT_TYPES)
+    return {
+        "weights": _format(options.weights or options.format, target),
+        "activations": _format(options.activations or options.format, target),
+        "scale_rule": options.scale_rule or "default",
+        "config": str(options.config or ""),
+        "layout": options.layout,
+    }
+
+
+def _format(name: str, target: Target) -> str:
+    """The full name of the format `name`, which `target` must have; all have f32."""
+    from mxc.numerics import format_of
+
+    full: str = format_of(name).name
+    if full != "f32" and full not in target.numerics.formats:
+        hint = f"it has f32, {', '.join(target.numerics.formats)}"
+        raise BadInput(f"target {target.name!r} has no format {full!r}", hint=hint)
+    return full
