@@ -19,6 +19,7 @@ _CLASSES = {
     "fuse-elementwise": "FuseElementwisePass",
     "expand-math": "ExpandMathPass",
     "bufferize": "BufferizePass",
+    "schedule-dma": "ScheduleDmaPass",
     "plan-memory": "PlanMemoryPass",
 }
 """Pass -> its class, in the file named after the pass; in the order of the pipeline."""

@@ -471,21 +471,45 @@ void mxnpu_dequantize(mxnpu_device *device, const mxnpu_dequantize_desc *d) {
 
 /* -- DMA: done at once */
 
+/* Copies `count` elements of `size` bytes. */
+static void copy_line(unsigned char *to, int64_t to_step, const unsigned char *from,
+                      int64_t from_step, int64_t count, uint32_t size) {
+  if (to_step == 1 && from_step == 1) {
+    memcpy(to, from, (size_t)count * size);
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    memcpy(to + i * to_step * (int64_t)size, from + i * from_step * (int64_t)size, size);
+  }
+}
+
 mxnpu_event mxnpu_dma_start(mxnpu_device *device, const mxnpu_dma_desc *d) {
-  int64_t at[MXNPU_MAX_RANK] = {0};
+  const int64_t size = (int64_t)d->element_bytes;
+  int64_t at[MXNPU_MAX_RANK] = {0}, count = 1, to_step = 1, from_step = 1;
+  uint32_t rank = d->rank;
   (void)device;
-  for (uint32_t axis = 0; axis < d->rank; ++axis) {
+  for (uint32_t axis = 0; axis < rank; ++axis) {
     if (d->shape[axis] == 0) return 0;
+  }
+  if (rank > 0) {
+    count = d->shape[rank - 1];
+    to_step = d->target_stride[rank - 1];
+    from_step = d->source_stride[rank - 1];
+    --rank;
+  }
+  while (rank > 0 && d->target_stride[rank - 1] == to_step * count &&
+         d->source_stride[rank - 1] == from_step * count) {
+    count *= d->shape[--rank]; /* lines that follow each other are one */
   }
   do {
     int64_t from = 0, to = 0;
-    for (uint32_t axis = 0; axis < d->rank; ++axis) {
+    for (uint32_t axis = 0; axis < rank; ++axis) {
       from += at[axis] * d->source_stride[axis];
       to += at[axis] * d->target_stride[axis];
     }
-    memcpy((unsigned char *)d->target + to * (int64_t)d->element_bytes,
-           (const unsigned char *)d->source + from * (int64_t)d->element_bytes, d->element_bytes);
-  } while (next_position(d->rank, d->shape, at));
+    copy_line((unsigned char *)d->target + to * size, to_step,
+              (const unsigned char *)d->source + from * size, from_step, count, d->element_bytes);
+  } while (next_position(rank, d->shape, at));
   return 0;
 }
 
