@@ -17,6 +17,8 @@ from xdsl.ir import Operation
 from mxc import numerics
 from mxc.backends.ref.interpreter import RULES, Machine, Values, runs
 from mxc.dialects.types import numpy_dtype
+from mxc.passes.math import EXPANSIONS
+from mxc.passes.math.evaluate import evaluate
 
 Array = NDArray[Any]
 
@@ -154,6 +156,9 @@ def _register() -> None:
         RULES[kind] = _plain(function)
     for kind, convert in _CONVERSIONS.items():
         RULES[kind] = _conversion(convert)
+    for kind in (*arith.Arith.operations, *math.Math.operations):
+        if kind.name in EXPANSIONS:
+            RULES[kind] = _expansion(EXPANSIONS[kind.name])
 
 
 def _plain(function: Callable[..., Any]) -> Callable[[Machine, Operation, Values], Values]:
@@ -164,6 +169,11 @@ def _conversion(
     convert: Callable[[Any, Array], Array],
 ) -> Callable[[Machine, Operation, Values], Values]:
     return lambda machine, op, args: (convert(op, np.asarray(args[0])),)
+
+
+def _expansion(function: Callable[..., Any]) -> Callable[[Machine, Operation, Values], Values]:
+    """The rule of an operation that `expand-math` will replace by `function`."""
+    return lambda machine, op, args: (evaluate(function, *args),)
 
 
 _register()
