@@ -31,9 +31,7 @@ def _mean(loops: Loops, x: Tensor, axes: Sequence[int]) -> Tensor:
 def _mean_square(loops: Loops, x: Tensor, axes: Sequence[int]) -> Tensor:
     """The mean of the squares over `axes`, kept as axes of 1."""
     by = float(prod(x.shape[a] for a in axes))
-    total = loops.reduce(
-        lambda k, acc, v: acc + v, x, axes, 0, prepare=lambda k, v: v * v
-    )
+    total = loops.reduce(lambda k, acc, v: acc + v, x, axes, 0, prepare=lambda k, v: v * v)
     return loops.map(lambda k, s: s / by, loops.reshape(total, _kept(x.shape, axes)))
 
 
@@ -76,18 +74,14 @@ def batch_normalization(loops: Loops, node: Node) -> list[Tensor | None]:
     """x * a + b per channel; in training mode with the batch's moments, which are then blended."""
     x, scale, bias, mean, variance = (node.tensor(i) for i in range(5))
     element = compute_type(x.element)
-    scale, bias, mean, variance = (
-        loops.cast(t, element) for t in (scale, bias, mean, variance)
-    )
+    scale, bias, mean, variance = (loops.cast(t, element) for t in (scale, bias, mean, variance))
     running: list[Tensor | None] = []
     if node.attr("training_mode"):
         momentum = float(node.attr("momentum"))
         axes = [a for a in range(x.rank) if a != 1]
         batch = [loops.reshape(t, scale.shape) for t in _moments(loops, x, axes)]
         for i, (old, new) in enumerate(zip((mean, variance), batch, strict=True)):
-            blended = loops.map(
-                lambda k, a, b: a * momentum + b * (1.0 - momentum), old, new
-            )
+            blended = loops.map(lambda k, a, b: a * momentum + b * (1.0 - momentum), old, new)
             running.append(loops.cast(blended, node.element(i + 1)) if node.wants(i + 1) else None)
         mean, variance = batch
     epsilon = float(node.attr("epsilon"))

@@ -94,9 +94,7 @@ def _fold_axis(
     shape = list(x.shape)
     shape[axis] = window.output[0]
     start = loops.fill(shape, x.element, init)
-    return loops.generic(
-        step, [(x, exprs)], shape, x.element, reduce=window.kernel, init=start
-    )
+    return loops.generic(step, [(x, exprs)], shape, x.element, reduce=window.kernel, init=start)
 
 
 def _first_index(
