@@ -99,7 +99,10 @@ def propagate(call: Call, types: list[Type]) -> Array | None:
     if call.op_type not in _MOVES:
         return None
     data = call.inputs if call.op_type == "Concat" else call.inputs[:1]
-    if not any(v is not None and v.known is not None for v in data):
+    if not any(v is not None and (v.known is not None or v.const is not None) for v in data):
+        return None
+    dtype, shape = types[0]
+    if dtype is None or dtype.kind != "i" or shape is None or None in shape or len(shape) > 1:
         return None
     if any(v is None or v.const is None for v in call.inputs[len(data) :]):
         return None

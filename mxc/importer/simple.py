@@ -118,6 +118,14 @@ def range_(tracer: Any, call: Call) -> list[Item | None] | None:
     return None
 
 
+def recurrent(tracer: Any, call: Call) -> list[Item | None] | None:
+    """RNN, GRU, LSTM: the size of the state, if it is not stated, is that of the weights."""
+    shape = call.tensor(2).static_shape
+    if shape and "hidden_size" not in call.attrs:
+        call.attrs["hidden_size"] = shape[-1]
+    return None
+
+
 def _is_empty(value: Value) -> bool:
     return value.static_shape is not None and 0 in value.static_shape
 
@@ -127,7 +135,10 @@ HANDLERS: dict[str, Handler] = {
     "Concat": concat,
     "Constant": constant,
     "Dropout": dropout,
+    "GRU": recurrent,
     "Identity": identity,
+    "LSTM": recurrent,
+    "RNN": recurrent,
     "Range": range_,
     "Reshape": reshape,
     "Shape": shape,

@@ -110,7 +110,7 @@ class Tracer:
                 f"it cannot be understood: {type(error).__name__}: {error}", "is the model valid?"
             ) from error
         for output, value in zip(proto.output, results, strict=False):
-            if output:
+            if output and (value is not None or output in self._used):
                 self._define(output, value, scope, call)
 
     def _lookup(self, name: str, scope: Scope) -> Item:
@@ -177,8 +177,10 @@ class Tracer:
         self, function: FunctionProto, call: Call, key: tuple[str, str]
     ) -> list[Item | None]:
         """The outputs of a call of `function`, inlined."""
-        if key in self._functions or len(self._functions) > MAX_DEPTH:
+        if key in self._functions:
             raise call.fail("functions call each other without end")
+        if len(self._functions) > MAX_DEPTH:
+            raise call.fail(f"functions call each other more than {MAX_DEPTH} deep")
         defaults = {a.name: attributes.proto_value(a) for a in function.attribute_proto}
         opset = default_opset(function.opset_import) if function.opset_import else call.scope.opset
         scope = Scope(opset=opset, prefix=f"{call.name}/", attrs=defaults | call.attrs)
