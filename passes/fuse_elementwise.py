@@ -10,7 +10,8 @@ becomes
 so that no value is stored which its only reader could compute. Exact: the producer's operations run
 on the same values, in the order they had, and a value that was stored in a short type is still
 rounded to it. A producer is all-parallel; its indices become those of the reader by composing
-affine maps, which makes transposes, broadcasts and strided reads part of how the reader indexes.
+affine maps, which makes transposes, broadcasts and strided reads part of how the reader indexes;
+so do views that split dimensions between the two.
 One-element constants and filled tensors become scalars in the body.
 
 It does not fire where it would cost more than it saves: a body of more than `CHEAP` is not run more
@@ -55,6 +56,7 @@ from mxc.passes._effects import erase_dead
 from mxc.passes._fuse.cost import cost
 from mxc.passes._fuse.inline import PLAIN, inline
 from mxc.passes._fuse.nest import Input, Nest
+from mxc.passes._fuse.views import chain, seen_through
 
 Literal = IntegerAttr[IntegerType | IndexType] | FloatAttr
 
@@ -148,12 +150,14 @@ def _literal(value: Any, element: Attribute) -> Literal | None:
 
 
 def _absorb_loop(nest: Nest, index: int) -> bool:
-    value, map = nest.inputs[index]
-    producer = _producer(value, nest)
-    if producer is None or not _worth_it(nest, index, producer):
+    value = nest.inputs[index][0]
+    if (source := seen_through(*nest.inputs[index])) is None:
         return False
-    at = _loop_values(producer, map)
-    composed = [(v, _compose(m, at, map.num_dims)) for v, m in producer.inputs]
+    producer = _producer(source[0], nest)
+    if producer is None or not _worth_it(nest, value, source[1], producer):
+        return False
+    at = _loop_values(producer, source[1])
+    composed = [(v, _compose(m, at, source[1].num_dims)) for v, m in producer.inputs]
     rest = nest.inputs[:index] + nest.inputs[index + 1 :]
     if not nest.allows([*rest, *composed]) or not _indices_are_plain(producer.block, at):
         return False
@@ -186,14 +190,15 @@ def _producer(value: SSAValue, nest: Nest) -> Nest | None:
 
 
 def _is_last_reader(nest: Nest, value: SSAValue) -> bool:
-    """Whether nothing but one input of `nest` reads `value`."""
+    """Whether nothing but one input of `nest` reads `value` or what it is a view of."""
     readers = {nest.op, *nest.absorbed}
     inputs = sum(v is value for v, _ in nest.inputs)
-    return inputs == 1 and all(use.operation in readers for use in value.uses)
+    viewed = chain(value)[1:]
+    only_here = all(use.operation in readers for use in value.uses)
+    return inputs == 1 and only_here and all(v.has_one_use() for v in viewed)
 
 
-def _worth_it(nest: Nest, index: int, producer: Nest) -> bool:
-    value, map = nest.inputs[index]
+def _worth_it(nest: Nest, value: SSAValue, map: AffineMap, producer: Nest) -> bool:
     if len(nest.block.ops) + len(producer.block.ops) > LONGEST:
         return False
     work = cost(producer.block)

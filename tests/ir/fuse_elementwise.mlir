@@ -153,6 +153,52 @@ func.func @main(%x: tensor<4x8xf32>) -> tensor<8x4xi64> {
 
 // -----
 
+// A view that splits a dimension between producer and reader is composed too.
+func.func @main(%x: tensor<4x8xf32>) -> tensor<2x4x4xf32> {
+  %e = tensor.empty() : tensor<4x8xf32>
+  %t = tensor.empty() : tensor<2x4x4xf32>
+  %a = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%i: f32, %o: f32):
+    %n = math.exp %i : f32
+    linalg.yield %n : f32
+  } -> tensor<4x8xf32>
+  %v = tensor.expand_shape %a [[0], [1, 2]] output_shape [4, 2, 4] : tensor<4x8xf32> into tensor<4x2x4xf32>
+  %b = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2) -> (d1, d0, d2)>, affine_map<(d0, d1, d2) -> (d0, d1, d2)>], iterator_types = ["parallel", "parallel", "parallel"]} ins(%v : tensor<4x2x4xf32>) outs(%t : tensor<2x4x4xf32>) {
+  ^bb0(%i: f32, %o: f32):
+    linalg.yield %i : f32
+  } -> tensor<2x4x4xf32>
+  func.return %b : tensor<2x4x4xf32>
+}
+// CHECK: affine_map<(d0, d1, d2) -> (d1, ((d0 * 4) + d2))>
+// CHECK-SAME: ins(%x : tensor<4x8xf32>)
+// CHECK: math.exp
+// CHECK-NOT: linalg.generic
+
+// -----
+
+// Must not fire: through a view that merges dimensions the reader would have to divide.
+func.func @main(%x: tensor<4x8xf32>, %y: tensor<32xf32>) -> tensor<32xf32> {
+  %e = tensor.empty() : tensor<4x8xf32>
+  %t = tensor.empty() : tensor<32xf32>
+  %a = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%i: f32, %o: f32):
+    %n = math.exp %i : f32
+    linalg.yield %n : f32
+  } -> tensor<4x8xf32>
+  %v = tensor.collapse_shape %a [[0, 1]] : tensor<4x8xf32> into tensor<32xf32>
+  %b = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%v, %y : tensor<32xf32>, tensor<32xf32>) outs(%t : tensor<32xf32>) {
+  ^bb0(%i: f32, %j: f32, %o: f32):
+    %s = arith.addf %i, %j : f32
+    linalg.yield %s : f32
+  } -> tensor<32xf32>
+  func.return %b : tensor<32xf32>
+}
+// CHECK: math.exp
+// CHECK: tensor.collapse_shape
+// CHECK: ins(%v, %y :
+
+// -----
+
 // Must not fire: an expensive value with two readers is stored.
 func.func @main(%x: tensor<4x8xf32>, %y: tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xf32>) {
   %e = tensor.empty() : tensor<4x8xf32>
