@@ -13,6 +13,7 @@ _CLASSES = {
     "fold-constants": "FoldConstantsPass",
     "cse": "CsePass",
     "dce": "DcePass",
+    "decompose": "DecomposePass",
     "mx-quantize": "MxQuantizePass",
     "mx-layout": "MxLayoutPass",
     "lower-to-linalg": "LowerToLinalgPass",
