@@ -38,10 +38,9 @@ def take(loops: Loops, x: Tensor, axis: int, positions: Sequence[int]) -> Tensor
     progressions are slices put together, and anything else is read through a constant table.
     """
     shape = [len(positions) if a == axis else n for a, n in enumerate(x.shape)]
-    repeats = _repeats(positions)
-    if repeats:
+    if _repeats(positions):
         exprs = [AffineExpr.dimension(a) for a in range(x.rank)]
-        exprs[axis] = exprs[axis].floor_div(repeats) + positions[0]
+        exprs[axis] = affine_position(positions, exprs[axis]) or exprs[axis]
         return loops.gather_view(x, exprs, shape)
     found = runs(positions)
     if len(found) > MAX_RUNS:
@@ -53,6 +52,17 @@ def take(loops: Loops, x: Tensor, axis: int, positions: Sequence[int]) -> Tensor
         steps = [step if a == axis else 1 for a in range(x.rank)]
         parts.append(loops.slice(x, starts, sizes, steps))
     return loops.concat(parts, axis) if parts else loops.empty(shape, x.element)
+
+
+def affine_position(positions: Sequence[int], at: AffineExpr) -> AffineExpr | None:
+    """`positions[at]` as an expression of `at` that is not `at` alone; None if there is none."""
+    repeats = _repeats(positions)
+    if repeats:
+        return at // repeats + positions[0]
+    found = runs(positions)
+    if len(found) == 1 and (found[0][0] or found[0][1] != 1):
+        return at * found[0][1] + found[0][0]
+    return None
 
 
 def _repeats(positions: Sequence[int]) -> int:
