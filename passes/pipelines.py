@@ -65,6 +65,7 @@ STAGES = (
         "quantize",
         "mx",
         (
+            Step("decompose", "the contractions inside attention, LSTM ... must show", ROUNDING),
             Step(
                 'mx-quantize{weights="$weights" activations="$activations" '
                 'scale-rule="$scale_rule" config="$config"}',
