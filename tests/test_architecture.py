@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-LEAVES = {"errors", "constants"}
+LEAVES = {"errors", "constants", "__version__"}
 FOLDERS = {
     "mxc/numerics": LEAVES,
     "dialects": {"numerics", *LEAVES},
@@ -53,7 +53,7 @@ def test_imports_point_down(folder: str) -> None:
 
 
 def test_leaves_import_nothing_of_mxc() -> None:
-    for leaf in LEAVES:
+    for leaf in LEAVES - {"__version__"}:
         assert parts_of_mxc(imported_names(ROOT / "mxc" / f"{leaf}.py")) <= LEAVES
 
 

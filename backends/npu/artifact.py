@@ -166,7 +166,10 @@ def write_weights(ctx: Context, module: ModuleOp, path: Path, size: int) -> str:
     with path.open("wb") as stream:
         end = 0
         for offset, array in weight_parts(ctx, module):
-            for chunk in (bytes(offset - end), np.ascontiguousarray(array).reshape(-1).view(np.uint8)):
+            for chunk in (
+                bytes(offset - end),
+                np.ascontiguousarray(array).reshape(-1).view(np.uint8),
+            ):
                 stream.write(chunk)
                 digest.update(chunk)
             end = offset + array.nbytes
@@ -284,10 +287,11 @@ def _header(facts: Facts, with_weights: bool) -> str:
 def _manifest(facts: Facts, module: ModuleOp, hashes: dict[str, str]) -> dict[str, Any]:
     from mxc import __version__
 
+    target = module.attributes.get("mxc.target")
     return {
         "mxc": __version__,
         "model": facts.model,
-        "target": "npu",
+        "target": target.data if isinstance(target, StringAttr) else "npu",
         "inputs": [port.as_json() for port in facts.inputs],
         "outputs": [port.as_json() for port in facts.outputs],
         "arena_bytes": facts.arena,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import ml_dtypes
@@ -54,18 +57,51 @@ def build(folder: Path, target: Path, flags: Sequence[str] = ()) -> None:
     Raises:
         BackendError: with the compiler's first complaint.
     """
-    command = [*compiler().split(), *FLAGS, *flags, "-shared", "-fPIC", "-o", str(target)]
-    command += [str(folder / name) for name in ("model.c", "mxnpu_host.c")]
-    result = subprocess.run([*command, "-lm"], capture_output=True, text=True, check=False)
+    host = _host_object(folder, tuple(flags))
+    sources = [str(folder / "model.c"), str(host)]
+    _compile(folder, ["-shared", *flags, "-o", str(target), *sources, "-lm"])
+
+
+def _compile(folder: Path, arguments: Sequence[str]) -> None:
+    command = [*compiler().split(), *FLAGS, "-fPIC", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         first = next((x for x in result.stderr.splitlines() if "error" in x), result.stderr[:200])
         raise BackendError(f"the C compiler failed: {first}", at=str(folder))
 
 
+def _host_object(folder: Path, flags: tuple[str, ...]) -> Path:
+    """The host HAL of an artifact, compiled once per process for all that have the same."""
+    digest = hashlib.sha256(repr((compiler(), flags)).encode())
+    for source in sorted(folder.glob("mxnpu*")):
+        digest.update(source.read_bytes())
+    target = _objects() / f"{digest.hexdigest()}.o"
+    if not target.exists():
+        _compile(folder, [*flags, "-c", "-o", str(target), str(folder / "mxnpu_host.c")])
+    return target
+
+
+@cache
+def _objects() -> Path:
+    """A folder that lives as long as the process."""
+    folder = Path(mkdtemp(prefix="mxc-objects-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 FLAGS = (
-    "-std=c99 -Wall -Wextra -Wpedantic -Werror -O3 -march=native -ffp-contract=off "
-    "-fno-strict-aliasing -fno-math-errno -fno-trapping-math"
-).split()
+    "-std=c99",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Werror",
+    "-O3",
+    "-march=native",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+)
 """The flags of the artifact's Makefile."""
 
 
@@ -73,10 +109,10 @@ class Program:
     """A compiled model in this process. Each call has its own arena."""
 
     def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
-        self._folder = TemporaryDirectory(prefix="mxc-build-")
-        library = Path(self._folder.name) / "model.so"
-        build(folder, library, flags)
-        self._run = ctypes.CDLL(str(library)).mxc_main_run
+        with TemporaryDirectory(prefix="mxc-build-") as temporary:  # once loaded, the file may go
+            library = Path(temporary) / "model.so"
+            build(folder, library, flags)
+            self._run = ctypes.CDLL(str(library)).mxc_main_run
         self._manifest = json.loads((folder / "manifest.json").read_text())
         self._weights = _aligned(self._manifest["weights_bytes"])
         self._weights[:] = np.fromfile(folder / "weights.bin", np.uint8)

@@ -17,6 +17,8 @@ from mxc.backends.ref.interpreter import Machine, Values, runs
 from mxc.constants import ConstantTable
 from mxc.dialects.types import as_signless, numpy_dtype
 from mxc.errors import BadInput
+from mxc.passes.expand_math import ExpandMathPass
+from mxc.passes.math import EXPANSIONS
 
 __all__ = ["Machine", "run", "runs"]
 _TABLES = (loops, memref, mx, npu, onnx, scalar, tensor)
@@ -39,6 +41,7 @@ def run(
         BadInput: if an array does not fit its argument's type.
         CannotLower: on an operation the interpreter has no rule for.
     """
+    module = _expanded(module, ctx)
     function = next(op for op in module.ops if isinstance(op, FuncOp))
     parameters = function.body.block.args
     outputs = [memref.poisoned(p.type) for p in _output_buffers(function, len(inputs))]
@@ -58,6 +61,15 @@ def _output_buffers(function: FuncOp, inputs: int) -> Sequence[BlockArgument]:
     arguments = function.body.block.args
     at_machine_level = any(isinstance(argument.type, MemRefType) for argument in arguments)
     return arguments[inputs:] if at_machine_level else ()
+
+
+def _expanded(module: ModuleOp, ctx: Context) -> ModuleOp:
+    """`module`, or a copy in which `math.exp` and the like are expanded, to have values."""
+    if not any(op.name in EXPANSIONS for op in module.walk()):
+        return module
+    copy = module.clone()
+    ExpandMathPass().apply(ctx, copy)
+    return copy
 
 
 def _fit(array: NDArray[Any], type: Any, index: int) -> NDArray[Any]:
