@@ -1,6 +1,6 @@
 """The layout bench: every workload under every policy, format and emission setting.
 
-    python benchmarks/layout/bench.py [--emit all,last,none] [--format mxfp8,mxint8,mxfp4]
+    python benchmarks/layout/bench.py [--emit all,last,none] [--format mxfp8_e4m3,mxint8,mxfp4]
                                       [--policy naive,dual,...] [--certify] [--json]
 
 Prints one table per format and emission setting, and geometric means by group. `--certify` also
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
     """The command line; exit status 1 if a gap is left or a policy beats exact."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--emit", default="all,last,none")
-    parser.add_argument("--format", default="mxfp8,mxint8,mxfp4")
+    parser.add_argument("--format", default="mxfp8_e4m3,mxint8,mxfp4")
     parser.add_argument("--policy", default="naive,dual,greedy,rule,exact")
     parser.add_argument("--certify", action="store_true")
     parser.add_argument("--json", action="store_true")

@@ -26,6 +26,7 @@ the way. `keep` is free for what lies in memory anyway: constants, and HP of inp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 
@@ -65,7 +66,8 @@ def build_graph(problem: Problem) -> Graph:
         for name, storage in storages.all.items()
         if storage.root.shape
     }
-    return Graph(tuple(item for item in classes if item.uses), choices, last)
+    homes = {name: storage.root.name for name, storage in storages.of.items()}
+    return Graph(tuple(item for item in classes if item.uses), choices, last, homes)
 
 
 def mx_units(value: Value, sizes: tuple[int, ...], bits: int, block: int, prices: Prices) -> int:
@@ -107,6 +109,7 @@ class _ClassBuilder:
             for name in s.made_by.inputs
         }
         self.arcs: list[tuple[ArcKind, tuple[Node, ...], Node, dict[str, int]]] = []
+        self.sizes: dict[tuple[str, str, Labels], int] = {}
         self.root = Node("root")
 
     def build(self) -> ClassGraph:
@@ -140,7 +143,7 @@ class _ClassBuilder:
         for kind, tails, head, amounts in self.arcs:
             priced = amounts.pop("priced", 0)
             saved, stored = amounts.get("saved", 0), priced if kind == "constant" else 0
-            price = prices.saved * saved + prices.stored * stored
+            price = prices.saved * saved + prices.stored * stored if saved or stored else 0
             yield Arc(
                 kind,
                 tuple(number[tail] for tail in tails),
@@ -184,15 +187,19 @@ class _ClassBuilder:
         return Node("mx", storage.root.name, label, format, generation, phase)
 
     def _size(self, storage: Storage, format: str, label: Labels) -> int:
-        cost = self.prices.format(format)
-        sizes = self.storages.shape_of(storage, label)
-        return mx_units(storage.root, sizes, cost.bits, cost.block, self.prices)
+        key = (storage.root.name, format, label)
+        if key not in self.sizes:
+            cost = self.prices.format(format)
+            sizes = self.storages.shape_of(storage, label)
+            size = mx_units(storage.root, sizes, cost.bits, cost.block, self.prices)
+            self.sizes[key] = size
+        return self.sizes[key]
 
     def _keep(self, storage: Storage, node: Node, size: int) -> None:
         """Keeps a version for the next phase of the class."""
         later = [phase for phase in self._phases(storage) if phase > node.phase]
         if later:
-            head = Node(*(getattr(node, f) for f in Node.__slots__[:-1]), phase=later[0])
+            head = replace(node, phase=later[0])
             kinds = ("constant",) if node.form == "mx" else ("constant", "input", "parameter")
             stays = storage.root.kind in kinds and storage.made_by is None
             self._add("keep", (node,), head, saved=0 if stays else size)
@@ -305,7 +312,7 @@ class _ClassBuilder:
             return
         size = self._size(storage, node.format, node.tags)
         noise = self._noise(storage.root, node)
-        cost = size + round(self.prices.noise * noise)
+        cost = size + (round(self.prices.noise * noise) if noise else 0)
         if operand is None:
             if isinstance(use, Read) and use.any_version:
                 yield Option(position, 0, cost, size, noise)
@@ -319,10 +326,11 @@ class _ClassBuilder:
         """Elements times excess noise, times 1024."""
         cost = self.prices.format(node.format)
         tile, again = value.excess.get(node.format, (cost.tile_excess, cost.requant_excess))
-        ratio = (1 + tile if len(node.tags) == 2 else Fraction(1)) * (
-            1 + again if node.generation == 2 else Fraction(1)
-        )
-        return round(value.elements * (ratio - 1) * UNIT)
+        tile = tile if len(node.tags) == 2 else Fraction(0)
+        again = again if node.generation == 2 else Fraction(0)
+        if not tile and not again:
+            return 0
+        return round(value.elements * ((1 + tile) * (1 + again) - 1) * UNIT)
 
 
 def _prune(graph: ClassGraph) -> ClassGraph:

@@ -294,10 +294,11 @@ class _ClassDual:
         gain[:count] = -1.0
         matrix = coo_array((rows.entry, (rows.row, rows.column)), shape=(len(rows.limit), width))
         free = count * (1 + len(self.nodes))
-        bounds = [(None, None)] * free + [(0, None)] * (width - free)
+        bounds: list[tuple[float | None, float | None]] = [(None, None)] * free
+        bounds += [(0, None)] * (width - free)
         for group in range(count):
             bounds[count + group * len(self.nodes)] = (0, 0)
-        result = linprog(gain, A_ub=matrix.tocsr(), b_ub=rows.limit, bounds=bounds, method="highs")
+        result = linprog(gain, matrix.tocsr(), rows.limit, bounds=bounds, method="highs")
         if result.x is None:
             raise AssertionError(f"the relaxation has no solution: {result.message}")
         shares = [self._fractions(result.x, free, group, divisor) for group in range(count)]

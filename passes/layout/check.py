@@ -196,7 +196,7 @@ class _Case:
         part = self.component["classes"][index]
         way: dict[int, Fraction] = {0: Fraction(0)}
         above = _ancestors(part)
-        for arc, (tails, head, _) in sorted(enumerate(part["arcs"]), key=lambda row: row[1][1]):
+        for arc, tails, head in _upwards(part):
             if (index, arc) in self.closed or not all(tail in way for tail in tails):
                 continue
             lengths = [way[tail] for tail in tails]
@@ -214,10 +214,16 @@ class _Case:
         return min(ends, default=None)
 
 
+def _upwards(part: Json) -> list[tuple[int, list[int], int]]:
+    """The arcs as (number, tails, head), by head, so that tails come first."""
+    rows = [(arc, list(tails), int(head)) for arc, (tails, head, _) in enumerate(part["arcs"])]
+    return sorted(rows, key=lambda row: row[2])
+
+
 def _ancestors(part: Json) -> dict[int, frozenset[int]]:
     """For every node: the arcs on some way to it."""
     above: dict[int, frozenset[int]] = {node: frozenset() for node in range(part["nodes"])}
-    for arc, (tails, head, _) in sorted(enumerate(part["arcs"]), key=lambda row: row[1][1]):
+    for arc, tails, head in _upwards(part):
         above[head] = above[head].union({arc}, *(above[tail] for tail in tails))
     return above
 

@@ -143,6 +143,8 @@ class Graph:
     """For each op that may block on one of several axes: how many."""
     last_axis: Mapping[str, Tag]
     """For each storage: the axis along which its producer writes."""
+    storage_of: Mapping[str, str]
+    """For each value: the storage it lies in, named by the first value in it."""
 
     @cached_property
     def components(self) -> tuple[tuple[int, ...], ...]:

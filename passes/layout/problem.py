@@ -47,12 +47,13 @@ class FormatCost:
 
 
 FORMATS: Mapping[str, FormatCost] = {
-    "mxfp8": FormatCost(8),
+    "mxfp8_e4m3": FormatCost(8),
     "mxfp8_e5m2": FormatCost(8),
     "mxfp6_e3m2": FormatCost(6),
     "mxfp6_e2m3": FormatCost(6, 32, Fraction(16, 100), Fraction(3, 100)),
     "mxfp4": FormatCost(4, 32, Fraction(70, 100), Fraction(2, 100)),
     "mxint8": FormatCost(8, 32, Fraction(42, 100), Fraction(31, 100)),
+    "nvfp4": FormatCost(4, 16, Fraction(70, 100), Fraction(2, 100)),
 }
 
 
@@ -136,7 +137,7 @@ class Operand:
 
     value: str
     axes: tuple[int, ...]
-    format: str = "mxfp8"
+    format: str = "mxfp8_e4m3"
 
 
 @dataclass(frozen=True)
@@ -354,7 +355,6 @@ def _prices(item: dict[str, Any]) -> Prices:
         )
         for name, c in item.pop("formats").items()
     }
-    parts = {
-        key: Fraction(v) if isinstance(v, str) and key != "emit" else v for key, v in item.items()
-    }
+    fractions = ("noise", "saved", "stored")
+    parts: dict[str, Any] = {k: Fraction(v) if k in fractions else v for k, v in item.items()}
     return Prices(**parts, formats=costs)

@@ -41,7 +41,7 @@ class _Generator:
         self.views: list[View] = []
         self.uses: list[Use] = []
         self.phases = random.choice((1, 1, 2))
-        self.formats = random.choice((("mxfp8",), ("mxint8",), ("mxfp8", "mxfp4")))
+        self.formats = random.choice((("mxfp8_e4m3",), ("mxint8",), ("mxfp8_e4m3", "mxfp4")))
 
     def problem(self, name: str) -> Problem:
         """Values, views of them, and ops that read them."""

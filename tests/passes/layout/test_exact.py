@@ -28,7 +28,7 @@ def components(graph: Graph):
 
 def test_equal_to_brute_force_on_many_random_problems():
     compared, joined, coupled = 0, 0, 0
-    for seed in range(700):
+    for seed in range(500):
         graph = build_graph(random_problem(seed))
         for component, parts, size in components(graph):
             if 1 < size <= SMALL:
@@ -42,7 +42,7 @@ def test_equal_to_brute_force_on_many_random_problems():
 
 
 def test_dynamic_programme_and_integer_programme_agree():
-    for seed in range(0, 300, 3):
+    for seed in range(0, 200, 3):
         graph = build_graph(random_problem(seed))
         for _, parts, size in components(graph):
             if size > 3:
@@ -62,12 +62,12 @@ def test_the_objective_is_the_cost_of_the_plan():
 @pytest.mark.parametrize("name", [name for name in POLICIES if name != "exact"])
 def test_no_policy_beats_exact(name):
     worse = 0
-    for seed in range(250):
+    for seed in range(120):
         problem = random_problem(seed)
         other, best = POLICIES[name](problem).costs.objective, exact(problem).costs.objective
         assert best <= other, seed
         worse += best < other
-    assert worse > 50
+    assert worse > 25
 
 
 def test_a_saved_bytes_budget_is_kept_and_costs():
@@ -91,9 +91,10 @@ def test_a_saved_bytes_budget_is_kept_and_costs():
 def test_a_noise_budget_buys_back_precision():
     x = Value("x", (64, 64))
     uses = tuple(Contraction(f"mm{axis}", (Operand("x", (axis,), "mxfp4"),)) for axis in (0, 1))
-    cheap = exact(Problem((x,), (), uses))
+    free = Problem((x,), (), uses).with_prices(noise=Fraction(0))
+    cheap = exact(free)
     assert cheap.costs.noise > 0
-    clean = exact(Problem((x,), (), uses, noise_budget=Fraction(0)))
+    clean = exact(replace(free, noise_budget=Fraction(0)))
     assert clean.costs.noise == 0
     assert clean.costs.objective > cheap.costs.objective
 

@@ -1,0 +1,16 @@
+"""The part of scipy.sparse that mxc uses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+class Sparse: ...
+
+class coo_array(Sparse):
+    def __init__(
+        self,
+        arg1: tuple[Sequence[float], tuple[Sequence[int], Sequence[int]]],
+        *,
+        shape: tuple[int, int],
+    ) -> None: ...
+    def tocsc(self) -> Sparse: ...
+    def tocsr(self) -> Sparse: ...
