@@ -60,7 +60,7 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for key, array in arrays.items():
-            plain = array if array.dtype.isbuiltin == 1 else array.view(f"u{array.itemsize}")
+            plain = array if array.dtype.kind != "V" else array.view(f"u{array.itemsize}")
             entry = zipfile.ZipInfo(f"{spelling(key)}.npy")
             with archive.open(entry, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(plain), allow_pickle=False)
@@ -114,7 +114,7 @@ def _list(names: Iterable[str]) -> str:
 
 def _matched(port: Port, array: Array) -> Array:
     """`array` if it fits `port`; unsigned integers may stand for the bits of bf16, fp8 ..."""
-    bits = array.dtype.kind == "u" and port.dtype.isbuiltin != 1
+    bits = array.dtype.kind == "u" and port.dtype.kind == "V"
     if bits and array.itemsize == port.dtype.itemsize:
         array = array.view(port.dtype)
     if array.dtype != port.dtype:
