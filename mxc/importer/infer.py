@@ -117,6 +117,7 @@ def _max_unpool(call: Call) -> Type:
 _GAPS: dict[tuple[str, int], Callable[[Call], Type]] = {
     ("GroupNormalization", 0): _same_as_first,
     ("MaxUnpool", 0): _max_unpool,
+    ("MeanVarianceNormalization", 0): _same_as_first,
     ("Range", 0): _range,
 }
 """(operator, output) -> its type, where onnx's inference does not know it."""
