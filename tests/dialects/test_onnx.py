@@ -245,5 +245,5 @@ def test_what_cannot_be_evaluated_is_an_error() -> None:
 def test_evaluate_takes_arguments_by_position() -> None:
     x = np.array([-1.0, 5.0], np.float32)
     op = op_class("Clip").create_node([value(2), None, value()], [tensor_type(x)])
-    [y] = evaluate(op, [x, None, np.float32(2)])
+    [y] = evaluate(op, [x, None, np.array(2, np.float32)])
     assert y.tolist() == [-1, 2]

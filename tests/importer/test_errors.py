@@ -241,7 +241,7 @@ def external(tmp_path: Path, location: str, **entries: Any) -> Path:
 
 
 def test_external_data_is_mapped(tmp_path: Path) -> None:
-    (tmp_path / "w.bin").write_bytes(bytes(4) + np.float32([1, 2, 3]).tobytes())
+    (tmp_path / "w.bin").write_bytes(bytes(4) + np.array([1, 2, 3], np.float32).tobytes())
     imported = import_model(external(tmp_path, "w.bin", offset=4, length=12))
     from mxc.constants import ConstantTable
 

@@ -117,7 +117,7 @@ def test_weights_behind_moves_and_casts_are_folded(load: Import) -> None:
 
 def test_dequantised_weights_keep_their_codes(load: Import) -> None:
     nodes = [NODE("DequantizeLinear", ["q", "s"], ["w"]), NODE("MatMul", ["x", "w"], ["y"])]
-    weights = {"q": np.ones((2, 2), np.int8), "s": np.float32(0.5).reshape(())}
+    weights = {"q": np.ones((2, 2), np.int8), "s": np.array(0.5, np.float32)}
     imported = load(model_of(nodes, [info("x", [1, 2])], ["y"], weights))
     assert ops_of(imported) == ["DequantizeLinear", "MatMul"]
 

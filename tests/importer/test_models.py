@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import TensorType
 
+from mxc.dialects.types import shape_of
 from mxc.importer import Imported, import_model
 from tests.importer.helpers import main_of, names_of, nodes_of, ops_of, run
 
@@ -66,8 +66,7 @@ def stored(shared_models: Path, name: str) -> tuple[Path, dict[str, Any], dict[s
 def assert_static(imported: Imported) -> None:
     for op in nodes_of(imported):
         for result in op.results:
-            assert isinstance(result.type, TensorType)
-            assert min(result.type.get_shape(), default=1) > 0
+            assert min(shape_of(result), default=1) > 0
 
 
 def close(got: NDArray[Any], want: NDArray[Any], tolerance: float) -> bool:

@@ -23,7 +23,8 @@ PER_CHANNEL = {name: (RNG.random(4) + 0.5).astype(np.float32) for name in ("s", 
 def by_onnxruntime(model: onnx.ModelProto, x: NDArray[Any]) -> list[Any]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    data, providers = model.SerializeToString(), ["CPUExecutionProvider"]
+    session: Any = onnxruntime.InferenceSession(data, options, providers)
     return session.run(None, {"x": x})
 
 
