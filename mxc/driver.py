@@ -25,6 +25,7 @@ from mxc.artifact import atomic_folder, check_destination, read_manifest
 from mxc.errors import MxcError, unknown
 from mxc.inputs import Array, Port
 from mxc.model import Model, import_model, in_ports, interpret, supported_operators
+from mxc.opt import parse_passes, verify
 from mxc.options import Options, pipeline
 from mxc.passes.pipelines import Stage, Step, steps
 from mxc.targets import Target, load_target
@@ -109,8 +110,6 @@ def lower(
 
 
 def _run(step: Step, model: Model) -> None:
-    from mxc.opt import parse_passes
-
     try:
         for one in parse_passes(step.spec):
             one.apply(model.ctx, model.module)
@@ -122,7 +121,7 @@ def _run(step: Step, model: Model) -> None:
 
 def _verify(stage: Stage, model: Model) -> None:
     try:
-        model.module.verify()
+        verify(model.module)
     except Exception as error:
         raise PassFailed(stage.steps[-1], model.module) from error
 
@@ -194,7 +193,7 @@ def lowered(path: Path, options: Options, last: str, *, progress: Progress = sil
 
     with suppress(StopPipeline):
         lower(model, stages, progress=progress, after_pass=stop)
-    model.module.verify()
+    verify(model.module)
     return model
 
 

@@ -12,6 +12,7 @@ from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError, ParseError, VerifyException
 
 from mxc.errors import BadInput, unknown
+from mxc.order import check_order
 
 
 def parse(text: str, name: str = "<text>", ctx: Context | None = None) -> tuple[Context, ModuleOp]:
@@ -26,7 +27,7 @@ def parse(text: str, name: str = "<text>", ctx: Context | None = None) -> tuple[
 
     ctx = new_context() if ctx is None else ctx
     module = Parser(ctx, text, name).parse_module()
-    module.verify()
+    verify(module)
     return ctx, module
 
 
@@ -78,7 +79,17 @@ def apply_passes(ctx: Context, module: ModuleOp, spec: str) -> None:
     """Runs the passes of `spec` on `module`, in place, verifying after each."""
     for one in parse_passes(spec):
         one.apply(ctx, module)
-        module.verify()
+        verify(module)
+
+
+def verify(module: ModuleOp) -> None:
+    """Verifies every operation, and that values are defined where they are used.
+
+    Raises:
+        VerifyException: of xDSL.
+    """
+    module.verify()
+    check_order(module)
 
 
 def print_module(module: ModuleOp) -> str:
