@@ -11,17 +11,18 @@ so that no value is stored which its only reader could compute. Exact: the produ
 on the same values, in the order they had, and a value that was stored in a short type is still
 rounded to it. A producer is all-parallel; its indices become those of the reader by composing
 affine maps, which makes transposes, broadcasts and strided reads part of how the reader indexes;
-so do views that split dimensions between the two.
-One-element constants and filled tensors become scalars in the body.
+so do views that split dimensions between the two. One-element constants and filled tensors become
+scalars in the body.
 
 It does not fire where it would cost more than it saves: a body of more than `CHEAP` is not run more
-often than before, and a value with several readers is stored unless recomputing it costs at most
-`CHEAP` and reads one tensor, as reading the stored value would. `tests/ir/fuse_elementwise.mlir`
-shows both.
+often than before, indices are not divided twice, and a value with several readers is stored unless
+all are loops and recomputing it costs at most `CHEAP` and reads one tensor, as they do now.
+`tests/ir/fuse_elementwise.mlir` shows both.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ from xdsl.dialects.builtin import (
     TensorType,
 )
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.ir.affine import (
     AffineBinaryOpExpr,
     AffineBinaryOpKind,
@@ -55,7 +56,7 @@ from mxc.dialects.mx import ConstantOp
 from mxc.passes._effects import erase_dead
 from mxc.passes._fuse.cost import cost
 from mxc.passes._fuse.inline import PLAIN, inline
-from mxc.passes._fuse.nest import Input, Nest
+from mxc.passes._fuse.nest import Input, Nest, shape_of
 from mxc.passes._fuse.views import chain, seen_through
 
 Literal = IntegerAttr[IntegerType | IndexType] | FloatAttr
@@ -77,17 +78,15 @@ class FuseElementwisePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         table = ConstantTable.of(ctx)
-        for inner in list(op.walk()):
-            if isinstance(inner, GenericOp) and (nest := Nest.of(inner)) is not None:
+        # From the last reader back, so that an operation moves once, into its final place.
+        for inner in reversed([o for o in op.walk() if isinstance(o, GenericOp)]):
+            if inner.parent is not None and (nest := Nest.of(inner)) is not None:
                 _fuse(nest, table)
         erase_dead(op)
 
 
 def _fuse(nest: Nest, table: ConstantTable) -> None:
-    """Visits each input once; those that absorbing a producer adds come last and are visited too.
-
-    In program order a producer has absorbed its own producers before its reader looks at it.
-    """
+    """Visits each input once; what absorbing a producer adds comes last, so is visited too."""
     changed, index = _share_inputs(nest), 0
     while index < len(nest.inputs):
         if _absorb_scalar(nest, index, table) or _absorb_loop(nest, index):
@@ -99,7 +98,7 @@ def _fuse(nest: Nest, table: ConstantTable) -> None:
     if not changed:
         return
     nest.rebuild()
-    for producer in reversed(nest.absorbed):
+    for producer in nest.absorbed:
         if producer.parent is not None and not any(r.uses for r in producer.results):
             producer.parent.erase_op(producer)
 
@@ -164,9 +163,11 @@ def _absorb_loop(nest: Nest, index: int) -> bool:
     arguments = [nest.append(*one) for one in composed]
     move = _is_last_reader(nest, value)
     yielded = inline(producer.block, nest.block, arguments, at, move=move)
+    if move:
+        nest.moved.add(producer.op)
     nest.block.args[index].replace_all_uses_with(yielded)
     nest.drop(index)
-    nest.absorbed.append(producer.op)
+    nest.absorbed += [v.owner for v in chain(value) if isinstance(v.owner, Operation)]
     return True
 
 
@@ -191,30 +192,39 @@ def _producer(value: SSAValue, nest: Nest) -> Nest | None:
 
 def _is_last_reader(nest: Nest, value: SSAValue) -> bool:
     """Whether nothing but one input of `nest` reads `value` or what it is a view of."""
-    readers = {nest.op, *nest.absorbed}
-    inputs = sum(v is value for v, _ in nest.inputs)
-    viewed = chain(value)[1:]
-    only_here = all(use.operation in readers for use in value.uses)
-    return inputs == 1 and only_here and all(v.has_one_use() for v in viewed)
+    times = sum(v is value for v, _ in (*nest.inputs, *nest.outputs))
+    only_here = all(use.operation is nest.op or use.operation in nest.moved for use in value.uses)
+    return times == 1 and only_here and all(v.has_one_use() for v in chain(value)[1:])
 
 
 def _worth_it(nest: Nest, value: SSAValue, map: AffineMap, producer: Nest) -> bool:
     if len(nest.block.ops) + len(producer.block.ops) > LONGEST:
         return False
     work = cost(producer.block)
+    divides = [_divides(map), any(_divides(m) for _, m in producer.inputs)]
+    if all(divides):
+        return False
     if nest.volume > producer.volume:
-        divides = any(_divides(e) for _, m in (*producer.inputs, (value, map)) for e in m.results)
         seldom = nest.volume <= SELDOM * producer.volume
-        if divides or work > (CHEAP if seldom else 0):
+        if any(divides) or work > (CHEAP if seldom else 0):
             return False
     if _is_last_reader(nest, value):
         return True
-    return work <= CHEAP and len(producer.inputs) <= 1
+    reads_one = sum(prod(shape_of(v)) > 1 for v, _ in producer.inputs) <= 1
+    return work <= CHEAP and reads_one and _all_readers_are_loops(nest, value)
 
 
-def _divides(expr: AffineExpr) -> bool:
+def _all_readers_are_loops(nest: Nest, value: SSAValue) -> bool:
+    """Whether `value` need not be stored at all, if its other readers recompute it too."""
+    loops = (use.operation for use in value.uses)
+    same_block = all(isinstance(op, GenericOp) and op.parent is nest.op.parent for op in loops)
+    return same_block and all(v.has_one_use() for v in chain(value)[1:])
+
+
+def _divides(map: AffineMap) -> bool:
     kinds = (AffineBinaryOpKind.FloorDiv, AffineBinaryOpKind.Mod, AffineBinaryOpKind.CeilDiv)
-    return any(isinstance(e, AffineBinaryOpExpr) and e.kind in kinds for e in expr.dfs())
+    parts = (part for expr in map.results for part in expr.dfs())
+    return any(isinstance(part, AffineBinaryOpExpr) and part.kind in kinds for part in parts)
 
 
 def _loop_values(producer: Nest, map: AffineMap) -> list[AffineExpr]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from xdsl.dialects.builtin import AffineMapAttr, TensorType
@@ -38,7 +38,10 @@ class Nest:
     outputs: list[Input]
     sizes: tuple[int, ...]
     absorbed: list[Operation]
-    """Producers that became part of the body, in order."""
+    """Producers that became part of the body, and views that were between, the reader's first."""
+
+    moved: set[Operation] = field(default_factory=set[Operation])
+    """Those of them whose operations are no longer in them: what they read, they do not read."""
 
     @classmethod
     def of(cls, op: GenericOp) -> Nest | None:
@@ -109,7 +112,7 @@ class Nest:
             old.library_call,
         )
         new.attributes = old.attributes
-        names = [name for op in (*self.absorbed, old) for name in node_names(op)]
+        names = [name for op in (*reversed(self.absorbed), old) for name in node_names(op)]
         new.location = locate(names)
         assert old.parent is not None
         old.parent.insert_op_before(new, old)
