@@ -1,7 +1,7 @@
 """`bufferize`: tensors become buffers; every result gets a place in memory.
 
     %e = tensor.empty() : tensor<4xf32>
-    %y = linalg.generic {...} ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) {...} -> tensor<4xf32>
+    %y = linalg.generic {...} ins(%x : ...) outs(%e : ...) {...} -> tensor<4xf32>
     func.return %y : tensor<4xf32>
 
 becomes, in a function that is given the buffers of its results after those of its arguments,
@@ -39,9 +39,12 @@ from xdsl.utils.hints import isa
 
 from mxc.dialects.mx import block_of
 from mxc.errors import CannotLower
-from mxc.passes._bufferize import blocks, tensors  # noqa: F401  (they register rules)
+from mxc.passes._bufferize import blocks, tensors
 from mxc.passes._bufferize.builder import Bufferizer
 from mxc.passes._bufferize.views import View
+
+RULES = (blocks, tensors)
+"""The modules that hold the rules; importing them registers the rules."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ class Writer:
     def scalar(self, element: str) -> str:
         name = self.fresh()
         low = -100 if element != "i1" else 0
-        value = f"{self.random.gauss(0, 2):.6e}" if element == "f32" else self.random.randint(low, 1)
+        value = (
+            f"{self.random.gauss(0, 2):.6e}" if element == "f32" else self.random.randint(low, 1)
+        )
         self.line(f"{name} = arith.constant {value} : {element}")
         return name
 
@@ -224,7 +226,8 @@ def reshape(w: Writer) -> None:
     a, b = x.shape
     flat = w.keep((a * b,))
     w.line(
-        f"{flat.name} = tensor.collapse_shape {x.name} [[0 : i64, 1 : i64]] : {x.type} into {flat.type}"
+        f"{flat.name} = tensor.collapse_shape {x.name} [[0 : i64, 1 : i64]] : {x.type} "
+        f"into {flat.type}"
     )
     if w.random.random() < 0.5:
         again = w.keep((b, a))
@@ -263,7 +266,9 @@ def insert(w: Writer) -> None:
 def concat(w: Writer) -> None:
     """Rows of two values side by side, in a tensor that is empty or constant."""
     x = w.pick(rank=2)
-    rest = [t for t in w.pool if len(t.shape) == 2 and t.shape[1] == x.shape[1] and t.element == "f32"]
+    rest = [
+        t for t in w.pool if len(t.shape) == 2 and t.shape[1] == x.shape[1] and t.element == "f32"
+    ]
     y = w.random.choice(rest)
     rows = x.shape[0] + y.shape[0]
     shape = (rows, x.shape[1])
@@ -297,7 +302,9 @@ def loop(w: Writer) -> None:
     w.line(f"%row = tensor.extract_slice %p[%i, 0] [1, {x.shape[1]}] [1, 1] : {x.type} to {row}")
     saved, w.pool = w.pool, [Tensor("%q", y.shape), Tensor("%row", (1, x.shape[1]))]
     flat = Tensor(w.fresh(), y.shape)
-    w.line(f"{flat.name} = tensor.collapse_shape %row [[0 : i64, 1 : i64]] : {row} into {flat.type}")
+    w.line(
+        f"{flat.name} = tensor.collapse_shape %row [[0 : i64, 1 : i64]] : {row} into {flat.type}"
+    )
     out = w.empty(y.shape) if w.random.random() < 0.5 else Tensor("%q", y.shape)
     body = ["%r = arith.addf %a0, %a1 : f32", "linalg.yield %r : f32"]
     new = w.generic([(flat, "d0"), (Tensor("%q", y.shape), "d0")], (out, "d0"), "p", body)
@@ -363,7 +370,8 @@ def random_module(seed: int, length: int = 12) -> tuple[str, list[np.ndarray]]:
     names = ", ".join(t.name for t in results)
     types = ", ".join(t.type for t in results)
     arguments = ", ".join(f"{t.name}: {t.type}" for t in inputs)
-    quoted = [", ".join(f'"{side}{i}"' for i in range(n)) for side, n in (("i", 3), ("o", len(results)))]
+    counts = (("i", len(inputs)), ("o", len(results)))
+    quoted = [", ".join(f'"{side}{i}"' for i in range(n)) for side, n in counts]
     text = [
         f"builtin.module attributes {{mxc.input_names = [{quoted[0]}], "
         f"mxc.output_names = [{quoted[1]}]}} {{",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,13 +118,15 @@ def _strings(module: ModuleOp, key: str) -> list[str]:
     attribute = module.attributes.get(key)
     if not isinstance(attribute, ArrayAttr):
         raise BackendError(f"the module has no attribute {key}")
-    return [one.data for one in attribute if isinstance(one, StringAttr)]
+    return [
+        one.data for one in cast(ArrayAttr[Attribute], attribute) if isinstance(one, StringAttr)
+    ]
 
 
 def _types(module: ModuleOp, key: str) -> list[Attribute]:
     """The element types that an interface has in the ONNX model, where the module says so."""
     attribute = module.attributes.get(key)
-    return list(attribute) if isinstance(attribute, ArrayAttr) else []
+    return list(cast(ArrayAttr[Attribute], attribute)) if isinstance(attribute, ArrayAttr) else []
 
 
 # -- weights
@@ -166,10 +168,8 @@ def write_weights(ctx: Context, module: ModuleOp, path: Path, size: int) -> str:
     with path.open("wb") as stream:
         end = 0
         for offset, array in weight_parts(ctx, module):
-            for chunk in (
-                bytes(offset - end),
-                np.ascontiguousarray(array).reshape(-1).view(np.uint8),
-            ):
+            flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            for chunk in (memoryview(bytes(offset - end)), flat.data):
                 stream.write(chunk)
                 digest.update(chunk)
             end = offset + array.nbytes

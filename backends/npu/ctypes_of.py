@@ -58,7 +58,7 @@ def c_type(type: Attribute) -> str:
         case Float16Type() | BFloat16Type():
             return "uint16_t"
         case IntegerType():
-            return f"uint{max(8, type.width.data)}_t" if type.width.data in _WIDTHS else _no(type)
+            return f"uint{max(8, type.bitwidth)}_t" if type.bitwidth in _WIDTHS else _no(type)
         case _:
             return "uint8_t" if SMALL_FLOATS.get(type.__class__) else _no(type)
 
@@ -86,6 +86,6 @@ def c_integer(value: int, type: Attribute) -> str:
     if isinstance(type, IndexType):
         return f"INT64_C({value})" if value > -(2**63) else "INT64_MIN"
     assert isinstance(type, IntegerType), type
-    width = type.width.data
+    width = type.bitwidth
     bits = value & ((1 << width) - 1)
     return f"UINT64_C({bits})" if width == 64 else f"{bits}u"

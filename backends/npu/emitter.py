@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from xdsl.dialects import arith, scf
 from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.dialects.linalg import IteratorType
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp
 from xdsl.dialects.memref import CopyOp, LoadOp, ReinterpretCastOp
 from xdsl.ir import Block, Operation, SSAValue
@@ -137,7 +138,7 @@ class MachineEmitter(Emitter):
         count = len(op.inputs)
         accesses = [_access(v, m) for v, m in zip(values, maps, strict=True)]
         shapes = [memref_of(v).get_shape() if _is_memref(v) else () for v in values]
-        reductions = [k.data != "parallel" for k in op.get_iterator_types()]
+        reductions = [k.data != IteratorType.PARALLEL for k in op.get_iterator_types()]
         fixed = [inner.dim.value.data for inner in body.ops if isinstance(inner, IndexOp)]
         reads = [a for a, u in zip(accesses[:count], used, strict=False) if u]
         nest = plan(extents(maps, shapes), reductions, reads, accesses[count:], fixed)
@@ -355,5 +356,3 @@ class _GenericText:
 def _belongs(value: SSAValue, body: Block) -> bool:
     owner = value.owner
     return owner is body or (isinstance(owner, Operation) and owner.parent is body)
-
-

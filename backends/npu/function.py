@@ -113,7 +113,9 @@ class Function:
         match op:
             case ConstantOp():
                 assert op.offset is not None, "plan-memory has run"
-                return self.need("weights", _PLAIN.format("const ", "weights")), op.offset.value.data
+                return self.need(
+                    "weights", _PLAIN.format("const ", "weights")
+                ), op.offset.value.data
             case BufferOp():
                 name = "scratchpad" if op.space.data == "scratchpad" else "arena"
                 return self.need(name, _PLAIN.format("", name)), op.offset.value.data
@@ -134,8 +136,8 @@ class Function:
         order = [*_ORDER, *sorted(self._parameters, key=_natural)]
         names = list(dict.fromkeys(n for n in order if n in self._parameters))
         declared = [self._parameters[name] for name in names] or ["void"]
-        return [f"/* {comment} */", f"static {self.returns} {self.name}({', '.join(declared)})", "{",
-                *self.lines, "}", ""]  # fmt: skip
+        head = f"static {self.returns} {self.name}({', '.join(declared)})"
+        return [f"/* {comment} */", head, "{", *self.lines, "}", ""]
 
     def call(self, scalar_names: Sequence[str]) -> str:
         """The call of the function; `scalar_names` are what its passed scalars are called there."""

@@ -1,4 +1,4 @@
-"""Calls of the HAL: descriptors are filled with addresses, shapes and strides, nothing is implied."""
+"""Calls of the HAL: descriptors hold addresses, shapes and strides; nothing is implied."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mxc.numerics.c_source import c_contract, c_format, c_recipe
 
 MAX_RANK = 8
 """MXNPU_MAX_RANK of the header."""
+
 
 def _list(values: Sequence[object]) -> str:
     return "{" + ", ".join(map(str, values)) + "}"

@@ -36,7 +36,9 @@ def expression(op: Operation, args: Sequence[str]) -> str:
 
 def width_of(type: Attribute) -> int:
     """The bits of an integer or index."""
-    return 64 if isinstance(type, IndexType) else type.width.data if isinstance(type, IntegerType) else 0
+    if isinstance(type, IndexType):
+        return 64
+    return type.bitwidth if isinstance(type, IntegerType) else 0
 
 
 def as_signed(value: str, type: Attribute) -> str:
@@ -88,7 +90,9 @@ def _signed_call(name: str) -> Rule:
 def _unsigned_infix(operator: str) -> Rule:
     def rule(op: Operation, args: Sequence[str]) -> str:
         kind = op.results[0].type
-        return _narrow(f"({as_unsigned(args[0], kind)} {operator} {as_unsigned(args[1], kind)})", kind)
+        return _narrow(
+            f"({as_unsigned(args[0], kind)} {operator} {as_unsigned(args[1], kind)})", kind
+        )
 
     return rule
 

@@ -86,8 +86,8 @@ typedef struct {
   struct mxnpu_device *device; /* NULL on the host */
 } mxc_main_memory;
 
-@DECLARED@/* Runs the model. 0; or 1, 2, 3, 4, 5: arena, scratchpad, weights, an input or an output is NULL
- * or misaligned, and nothing was done. */
+@DECLARED@/* Runs the model. 0; or 1, 2, 3, 4, 5: arena, scratchpad, weights, an input or an output
+ * is NULL or misaligned, and nothing was done. */
 int mxc_main_run(const mxc_main_memory *memory, const void *const inputs[], void *const outputs[]);
 
 #ifdef __cplusplus

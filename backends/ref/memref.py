@@ -27,7 +27,8 @@ def poisoned(type: Any) -> Array:
     """A new array for a memref of `type`, full of poison."""
     dtype, shape = numpy_dtype(type.element_type), type.get_shape()
     count = int(np.prod(shape, dtype=np.int64))
-    return np.full(count * dtype.itemsize, POISON, np.uint8).view(dtype).reshape(shape)
+    array: Array = np.full(count * dtype.itemsize, POISON, np.uint8).view(dtype)
+    return array.reshape(shape)
 
 
 @runs(memref.AllocOp)

@@ -66,7 +66,7 @@ class ConstantOp(IRDLOperation):
     (C2) the offset, if set, is a multiple of 64 and not negative;
     (C3) the result lies in DRAM, row-major.
 
-        %w = npu.constant @c_5f0c8e21aa907d3b {part = "codes", offset = 128 : i64} : memref<64x32xi8>
+        %w = npu.constant @c_5f0c8e21aa907d3b {part = "codes", offset = 128 : i64} : memref<64xi8>
     """
 
     name = "npu.constant"

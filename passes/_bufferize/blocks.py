@@ -18,7 +18,6 @@ from xdsl.dialects.arith import (
 )
 from xdsl.dialects.builtin import (
     AffineMapAttr,
-    DenseArrayBase,
     IntegerAttr,
     MemRefType,
     TensorType,
@@ -27,7 +26,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.dialects.linalg.attrs import IteratorTypeAttr
 from xdsl.dialects.linalg.ops import GenericOp, YieldOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 from xdsl.utils.hints import isa
 
@@ -67,9 +66,21 @@ def _quantize(to: Bufferizer, op: mx.QuantizeOp) -> None:
     to.bind(op.output, target)
 
 
+def _dense(to: Bufferizer, value: SSAValue) -> list[SSAValue]:
+    """Codes and scales of a blocked tensor, row-major, as the converters want them."""
+    found: list[SSAValue] = []
+    for view in to.views(value):
+        if not view.is_dense:
+            (copy,) = to.allocate(TensorType(view.element, view.shape))
+            to.copy(view, copy)
+            view = copy
+        found.append(to.memref(view))
+    return found
+
+
 @lowers(mx.DequantizeOp)
 def _dequantize(to: Bufferizer, op: mx.DequantizeOp) -> None:
-    source, block = to.read(op.input), _block(op.input)
+    source, block = _dense(to, op.input), _block(op.input)
     (target,) = to.target(op.output)
     to.add(npu.DequantizeOp(source, to.memref(target), block.format, block.shape))
     to.bind(op.output, (target,))
@@ -77,7 +88,7 @@ def _dequantize(to: Bufferizer, op: mx.DequantizeOp) -> None:
 
 @lowers(mx.RequantizeOp)
 def _requantize(to: Bufferizer, op: mx.RequantizeOp) -> None:
-    source, target = to.read(op.input), to.target(op.output)
+    source, target = _dense(to, op.input), to.target(op.output)
     old, new = _block(op.input), _block(op.output)
     memrefs = [to.memref(view) for view in target]
     formats, blocks = (old.format, new.format), (old.shape, new.shape)
@@ -100,7 +111,7 @@ def _contract(
     to: Bufferizer,
     op: mx.Contraction,
     kind: type[npu.MatMulOp] | type[npu.ConvOp],
-    kept: dict[str, DenseArrayBase | IntegerAttr],
+    kept: dict[str, Attribute],
 ) -> None:
     sides = [to.read(op.lhs), to.read(op.rhs)]
     blocks = [block_of(op.lhs.type), block_of(op.rhs.type)]
@@ -184,7 +195,7 @@ def _gather(to: Bufferizer, op: mx.GatherOp) -> None:
 
 
 def _bytewise(to: Bufferizer, source: View, target: View, rule: Callable[[SSAValue], Operation]):
-    """target := rule(source), byte by byte; the rule builds operations and gives the last."""
+    """Sets target to rule(source), byte by byte; the rule builds operations and gives the last."""
     rank = len(source.shape)
     body = Block(arg_types=[i8, i8])
     with ImplicitBuilder(body):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
@@ -129,8 +129,9 @@ class Bufferizer:
 
     def _new(self, type: MemRefType[Attribute]) -> View:
         base = self.add(AllocOp([], [], type)).results[0]
-        assert self._source is not None and self._source.parent is not None
-        self.live.own(base, self._source.parent)
+        owner = None if self._source is None else self._source.parent
+        assert owner is not None
+        self.live.own(base, owner)
         return View.whole(base)
 
     def target(self, value: SSAValue) -> tuple[View, ...]:
@@ -156,13 +157,13 @@ class Bufferizer:
             self.add(CopyOp(self.memref(source), self.memref(target)))
 
     def sum(self, a: SSAValue | None, b: SSAValue | int) -> SSAValue:
-        """a + b, of index type."""
+        """The sum of `a` and `b`, of index type."""
         if isinstance(b, int):
             b = self.add(ConstantOp(IntegerAttr(b, IndexType()))).results[0]
         return b if a is None else self.add(AddiOp(a, b)).results[0]
 
     def product(self, a: SSAValue, b: int) -> SSAValue:
-        """a * b, of index type."""
+        """The product of `a` and `b`, of index type."""
         factor = self.add(ConstantOp(IntegerAttr(b, IndexType()))).results[0]
         return self.add(MuliOp(a, factor)).results[0]
 
@@ -182,7 +183,7 @@ class Bufferizer:
             self.add(ReturnOp())
 
     @contextmanager
-    def at(self, op: Operation) -> Iterator[None]:
+    def at(self, op: Operation) -> Generator[None]:
         """What is added within comes from `op`."""
         before, self._source = self._source, op
         yield

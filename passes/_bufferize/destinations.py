@@ -131,5 +131,6 @@ def static_slice(
         return None
     lists = [op.static_offsets, op.static_sizes, op.static_strides]
     values = [list(attribute.get_values()) for attribute in lists]
-    assert isa(values, list[list[int]]) and not any(DYNAMIC in v for v in values)
+    assert isa(values, list[list[int]])
+    assert not any(DYNAMIC in v for v in values)
     return values[0], values[1], values[2]

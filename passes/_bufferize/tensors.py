@@ -215,8 +215,8 @@ def _for(to: Bufferizer, op: ForOp) -> None:
         to.bind(old.args[1 + index], views)
     inits = [v for v, t in zip(op.iter_args, is_tensor, strict=True) if not t]
     _walk_body(to, op, new, carried)
-    bounds = [to.scalars.get(v, v) for v in (op.lb, op.ub, op.step, *inits)]
-    loop = to.add(ForOp(*bounds[:3], bounds[3:], Region(new)))
+    low, high, step, *first = (to.scalars.get(v, v) for v in (op.lb, op.ub, op.step, *inits))
+    loop = to.add(ForOp(low, high, step, first, Region(new)))
     for base, state in zip(bases, states, strict=True):
         to.live.give_back(base, state)
     scalars = iter(loop.results)

@@ -49,8 +49,12 @@ class View:
         """Whether this is every element of its base in row-major order, in whatever shape."""
         if self.offset or self.dynamic is not None:
             return False
-        whole = prod(self.shape) == prod(_memref(self.base).get_shape())
-        return whole and same_strides(self.strides, row_major(self.shape), self.shape)
+        return self.is_dense and prod(self.shape) == prod(_memref(self.base).get_shape())
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the elements lie one after the other, in row-major order."""
+        return same_strides(self.strides, row_major(self.shape), self.shape)
 
     def transposed(self, permutation: Sequence[int]) -> View:
         """Axis i of the result is axis permutation[i]."""

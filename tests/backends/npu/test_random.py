@@ -49,9 +49,7 @@ def test_optimisation_changes_nothing(flags: tuple[str, ...], tmp_path: Path) ->
     compare_with_c(300, tmp_path, 60, flags)
 
 
-def compare_with_c(
-    seed: int, folder: Path, length: int, flags: tuple[str, ...] = ()
-) -> None:
+def compare_with_c(seed: int, folder: Path, length: int, flags: tuple[str, ...] = ()) -> None:
     text, inputs = random_module(seed, length)
     ctx, module = parse(text)
     expected = ref.run(module, ctx, inputs)
