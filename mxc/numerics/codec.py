@@ -113,11 +113,12 @@ def _round(counts: Array, recipe: Recipe, index: Array | int) -> Array:
 
 def random_bits(seed: int, index: Array | int) -> NDArray[np.uint64]:
     """The top 32 bits of splitmix64 at counter `seed * 2**32 + index`."""
-    z = np.asarray(index, np.uint64) + np.uint64((seed << 32) % 2**64)
-    z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (z ^ (z >> np.uint64(31))) >> np.uint64(32)
+    with np.errstate(over="ignore"):
+        z = np.asarray(index, np.uint64) + np.uint64((seed << 32) % 2**64)
+        z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return (z ^ (z >> np.uint64(31))) >> np.uint64(32)
 
 
 def _encode_hif8(values: Array, element: Element) -> NDArray[np.uint8]:

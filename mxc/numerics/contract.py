@@ -123,7 +123,8 @@ def _stack(lhs: list[Array], rhs: Array) -> tuple[tuple[int, ...], list[Array]]:
     """The broadcast batch shape, and every operand with one batch axis."""
     batch = np.broadcast_shapes(lhs[0].shape[:-2], rhs.shape[:-2])
     if rhs.ndim == 2:  # one matrix for all: the batch becomes rows
-        return batch, [*(part.reshape(1, -1, part.shape[-1]) for part in lhs), rhs[None]]
+        rows = 1, math.prod(lhs[0].shape[:-1]), lhs[0].shape[-1]
+        return batch, [*(part.reshape(rows) for part in lhs), rhs[None]]
     count = math.prod(batch)
     return batch, [
         np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(count, *x.shape[-2:])
