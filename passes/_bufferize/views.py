@@ -69,6 +69,8 @@ class View:
 
     def reshaped(self, shape: Sequence[int]) -> View | None:
         """The same elements in the same row-major order as `shape`; None if strides forbid it."""
+        if tuple(shape) == self.shape:
+            return self
         strides = _reshaped_strides(self.shape, self.strides, shape)
         return None if strides is None else replace(self, shape=tuple(shape), strides=strides)
 
