@@ -1,8 +1,7 @@
-"""Convolutions and poolings with numpy, for any number of spatial dimensions.
+"""Convolutions, poolings and a few others with numpy.
 
-They replace those of `onnx.reference`, which are wrong for grouped ConvTranspose, for the indices
-of MaxPool and for GlobalMaxPool of other than four dimensions, and slow for the rest. Arguments are
-f32 or wider; attributes are those of the node, with the schema's defaults.
+They replace those of `onnx.reference` that are wrong in some case (see `reference`), or slow.
+Arguments are f32 or wider; attributes are those of the node, with the schema's defaults.
 """
 
 from __future__ import annotations
@@ -202,11 +201,57 @@ def global_max_pool(attrs: Attrs, x: Array) -> list[Array]:
     return [x.max(axis=tuple(range(2, x.ndim)), keepdims=True)]
 
 
+def lp_pool(attrs: Attrs, x: Array) -> list[Array]:
+    """LpPool: the p-norm of what each window sees."""
+    rank, p = x.ndim - 2, attrs.get("p", 2)
+    seen = windows(np.abs(x), window_of(attrs, x.shape[2:], attrs["kernel_shape"]), 0)
+    powers = (seen**p).sum(axis=tuple(range(2 + rank, 2 + 2 * rank)), dtype=x.dtype)
+    return [powers ** (1 / p)]
+
+
+def lp_normalization(attrs: Attrs, x: Array) -> list[Array]:
+    """LpNormalization: x / norm along the axis, 0 where the norm is 0."""
+    axis, p = attrs.get("axis", -1), attrs.get("p", 2)
+    norm = (np.abs(x) ** p).sum(axis=axis, keepdims=True, dtype=x.dtype) ** (1 / p)
+    norm[norm == 0] = np.inf  # then the quotient is 0
+    return [x / norm]
+
+
+_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+
+
+def pad(
+    attrs: Attrs,
+    x: Array,
+    pads: Array,
+    value: Array | None = None,
+    axes: Array | None = None,
+) -> list[Array]:
+    """Pad; negative amounts cut elements off, before the others are filled in."""
+    chosen = range(x.ndim) if axes is None else [int(a) % x.ndim for a in axes]
+    amounts = [(0, 0)] * x.ndim
+    for place, axis in enumerate(chosen):
+        amounts[axis] = (int(pads[place]), int(pads[len(chosen) + place]))
+    cut = tuple(
+        slice(max(0, -before), n - max(0, -after))
+        for n, (before, after) in zip(x.shape, amounts, strict=True)
+    )
+    width = [(max(0, before), max(0, after)) for before, after in amounts]
+    mode = _PAD_MODES[attrs.get("mode", "constant")]
+    if mode != "constant":
+        return [np.pad(x[cut], width, mode)]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    fill = np.zeros((), x.dtype) if value is None else np.asarray(value).reshape(())
+    return [np.pad(x[cut], width, constant_values=fill)]
+
+
 KERNELS: dict[str, Callable[..., list[Array]]] = {
     "AveragePool": average_pool,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "GlobalMaxPool": global_max_pool,
+    "LpNormalization": lp_normalization,
+    "LpPool": lp_pool,
     "MaxPool": max_pool,
+    "Pad": pad,
 }
 """Operator -> its kernel: attributes and arguments in, outputs out."""

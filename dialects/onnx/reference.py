@@ -5,8 +5,11 @@ narrower than 8 bits, are computed in f32 and int8 and rounded once to the resul
 the operator itself is about the encoding (casts, quantisation) or only moves elements.
 
 Where `onnx.reference` is known to be wrong, `kernels` is used instead: ConvTranspose with groups,
-the indices of MaxPool, GlobalMaxPool of other than four dimensions. Results of a dtype other than
-the one that type inference states (e.g. f64 for f32) are converted to it.
+the indices of MaxPool, GlobalMaxPool of other than four dimensions, LpPool in ceil mode,
+LpNormalization with p = 1, Pad with negative amounts; and `recurrent` for sequences of different
+lengths. Left as they are: cubic GridSample with border padding, and Resize with align_corners and
+scales that do not give whole sizes, where it differs from onnxruntime. Results of a dtype other
+than the one that type inference states (e.g. f64 for f32) are converted to it.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from onnx.reference.ops._op_list import load_op
 from xdsl.dialects.builtin import TensorType
 from xdsl.utils.hints import isa
 
-from mxc.dialects.onnx import attributes, schema
+from mxc.dialects.onnx import attributes, recurrent, schema
 from mxc.dialects.onnx.kernels import KERNELS
 from mxc.dialects.onnx.ops import OnnxOp
 from mxc.dialects.types import numpy_dtype
@@ -124,6 +127,10 @@ def run(
             warnings.simplefilter("ignore")
             if op_type in KERNELS:
                 results: Sequence[Any] = KERNELS[op_type](_with_defaults(op_type, attrs), *args)
+            elif recurrent.has_lengths(op_type, args):
+                results = recurrent.by_length(
+                    attrs, args, len(dtypes), lambda given: _evaluate(node, given)
+                )
             else:
                 results = _evaluate(node, args)
     except Exception as error:  # onnx.reference raises whatever its numpy code raises

@@ -114,7 +114,21 @@ def _max_unpool(call: Call) -> Type:
     return call.tensor(0).dtype, dims
 
 
+def _compress(call: Call) -> Type:
+    """Compress by a constant condition; what the condition does not reach is dropped."""
+    dtype, dims = call.tensor(0).dtype, call.tensor(0).static_shape
+    condition = call.tensor(1).const
+    if dims is None or condition is None:
+        return dtype, None
+    if "axis" not in call.attrs:
+        return dtype, (int(np.count_nonzero(condition[: math.prod(dims)])),)
+    axis = call.attrs["axis"] % len(dims)
+    count = int(np.count_nonzero(condition[: dims[axis]]))
+    return dtype, (*dims[:axis], count, *dims[axis + 1 :])
+
+
 _GAPS: dict[tuple[str, int], Callable[[Call], Type]] = {
+    ("Compress", 0): _compress,
     ("GroupNormalization", 0): _same_as_first,
     ("MaxUnpool", 0): _max_unpool,
     ("MeanVarianceNormalization", 0): _same_as_first,

@@ -237,6 +237,47 @@ def test_indices_of_max_pool_count_through_the_whole_tensor() -> None:
     assert index.tolist() == [[[0, 3]], [[4, 7]]]
 
 
+@pytest.mark.parametrize(
+    ("op_type", "attrs", "args", "want"),
+    [
+        ("Pad", {}, [np.arange(4), np.array([-1, 2])], [1, 2, 3, 0, 0]),
+        ("Pad", {"mode": "edge"}, [np.arange(4), np.array([1, -2])], [0, 0, 1]),
+        ("LpNormalization", {"p": 1}, [np.array([-1.0, 3.0])], [-0.25, 0.75]),
+        ("LpNormalization", {}, [np.array([0.0, 0.0])], [0, 0]),
+        ("GlobalMaxPool", {}, [np.array([[[1.0, 5.0]], [[3.0, 2.0]]])], [[[5]], [[3]]]),
+        (
+            "LpPool",
+            {"kernel_shape": [2], "strides": [2], "ceil_mode": 1},
+            [np.array([[[3.0, -4.0, 5.0]]])],
+            [[[5, 5]]],
+        ),
+    ],
+)
+def test_cases_in_which_the_reference_is_wrong(
+    op_type: str, attrs: Any, args: Any, want: Any
+) -> None:
+    [y] = run(op_type, attrs, args, [args[0].dtype])
+    assert y is not None
+    assert y.tolist() == want
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+def test_sequences_of_different_lengths(layout: int) -> None:
+    """A state that adds up what it reads, from the back."""
+    x = np.arange(1, 7, dtype=np.float32).reshape(3, 2, 1)  # time, batch
+    if layout:
+        x = x.transpose(1, 0, 2)
+    one = np.ones((1, 1, 1), np.float32)
+    attrs = {"hidden_size": 1, "direction": "reverse", "activations": ["Affine"], "layout": layout}
+    attrs |= {"activation_alpha": [1.0], "activation_beta": [0.0]}
+    y, last = run("RNN", attrs, [x, one, one, None, np.array([2, 3], np.int32)], [x.dtype] * 2)
+    assert y is not None
+    assert last is not None
+    assert last.reshape(-1).tolist() == [1 + 3, 2 + 4 + 6]
+    rows = y.reshape(2, 3) if layout else y.reshape(3, 2).T
+    assert rows.tolist() == [[4, 3, 0], [12, 10, 6]]
+
+
 def test_what_cannot_be_evaluated_is_an_error() -> None:
     with pytest.raises(CannotLower, match="cannot evaluate MatMul"):
         run("MatMul", {}, [np.ones((2, 3)), np.ones((2, 3))], [np.dtype(np.float64)])

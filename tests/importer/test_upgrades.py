@@ -24,7 +24,8 @@ def by_onnxruntime(model: onnx.ModelProto, x: NDArray[Any]) -> list[Any]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     data, providers = model.SerializeToString(), ["CPUExecutionProvider"]
-    session: Any = onnxruntime.InferenceSession(data, options, providers)
+    make: Any = onnxruntime.InferenceSession
+    session = make(data, options, providers)
     return session.run(None, {"x": x})
 
 
