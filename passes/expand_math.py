@@ -11,7 +11,7 @@ becomes
 and `math.exp`, `tanh`, `erf`, `powf` ... become polynomials, bit operations and comparisons. From
 here on an interpreter, a C compiler and a vector unit must agree to the last bit, because nothing
 is left that a library may round its own way. The definitions are in `mxc.passes.math`; their
-accuracy, at most 2 ulp in f32, is measured by `tests/passes/test_expand_math.py`.
+accuracy, at most 2 ulp in f32, is measured by `tests/passes/math`.
 
 Short floats (f16, bf16) are widened to f32, computed there and rounded once more.
 """

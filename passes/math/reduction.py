@@ -114,11 +114,12 @@ def _wide_product(m: Scalar, w: Sequence[Scalar]) -> tuple[Scalar, Scalar]:
     """The top 64 and the next 64 of 192 bits of m * w, modulo 2**192; m has 53 bits."""
     m0, m1 = m & _LIMB, m.shift_in_zeros(32)
     low = [m0 * limb for limb in reversed(w)]
-    high = [m1 * limb for limb in reversed(w)]
-    carry, columns = low[0].shift_in_zeros(32), list[Scalar]()
-    for i in range(1, len(w)):
-        column = (low[i] & _LIMB) + (high[i - 1] & _LIMB) + carry
-        columns.append(column & _LIMB)
-        carry = column.shift_in_zeros(32) + low[i].shift_in_zeros(32)
-        carry = carry + high[i - 1].shift_in_zeros(32)
-    return (columns[4] << 32) | columns[3], (columns[2] << 32) | columns[1]
+    high = [m1 * limb for limb in reversed(w[1:])]
+    # Column i gets the low halves of its products and what columns below carry into it.
+    columns = [(low[1] & _LIMB) + (high[0] & _LIMB) + low[0].shift_in_zeros(32)]
+    for i in range(2, len(w)):
+        carry = columns[-1].shift_in_zeros(32) + low[i - 1].shift_in_zeros(32)
+        carry = carry + high[i - 2].shift_in_zeros(32)
+        columns.append((low[i] & _LIMB) + (high[i - 1] & _LIMB) + carry)
+    c2, c3, c4 = (column & _LIMB for column in columns[1:4])
+    return (columns[4] << 32) | c4, (c3 << 32) | c2

@@ -78,6 +78,16 @@ def test_only_exact_operations_are_left(name: str) -> None:
     assert {o.name for o in module.walk() if o.name.startswith("math.")} <= KEPT
 
 
+@pytest.mark.parametrize("type", ["f32", "f64"])
+@pytest.mark.parametrize("name", [*UNARY, "math.powf", "math.atan2"])
+def test_nothing_is_computed_in_vain(name: str, type: str) -> None:
+    operands = "%x, %x" if name in ("math.powf", "math.atan2") else "%x"
+    text = f"func.func @main(%x: {type}) -> {type} {{ %a = {name} {operands} : {type} "
+    ctx, module = parse(text + f"func.return %a : {type} }}")
+    apply_passes(ctx, module, "expand-math")
+    assert all(r.uses for op in module.walk() for r in op.results)
+
+
 def test_constants_are_shared() -> None:
     one = expanded("%a = math.exp %x : f32 func.return %a : f32")
     two = expanded(
