@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
@@ -100,12 +101,9 @@ def run_command(args: Namespace) -> int:
     named = {port.name: array for port, array in zip(model.outputs, outputs, strict=True)}
     if args.outputs is not None:
         write_npz(args.outputs, named)
-    result = {
-        "model": model.name,
-        "outputs": [_summary(*o) for o in named.items()],
-    }
-    rows = [(key, array.dtype.name, str(list(array.shape))) for key, array in named.items()]
-    show(args.json, result, table(rows))
+    summaries = [_summary(*one) for one in named.items()]
+    rows = [(one["name"], f"{one['dtype']}{one['shape']}", _extent(one)) for one in summaries]
+    show(args.json, {"model": model.name, "outputs": summaries}, table(rows))
     return 0
 
 
@@ -122,7 +120,21 @@ def _arrays(
 
 
 def _summary(name: str, array: Array) -> dict[str, Any]:
-    return {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
+    numbers = array.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    return {
+        "name": name,
+        "dtype": array.dtype.name,
+        "shape": list(array.shape),
+        "min": float(finite.min()) if finite.size else None,
+        "max": float(finite.max()) if finite.size else None,
+        "nonfinite": int(numbers.size - finite.size),
+    }
+
+
+def _extent(summary: Mapping[str, Any]) -> str:
+    extent = f"{_cell(summary['min'])} .. {_cell(summary['max'])}"
+    return f"{extent}, {summary['nonfinite']} not finite" if summary["nonfinite"] else extent
 
 
 def verify_command(args: Namespace) -> int:
