@@ -214,7 +214,6 @@ def lp_normalization(attrs: Attrs, x: Array) -> list[Array]:
     axis, p = attrs.get("axis", -1), attrs.get("p", 2)
     norm = (np.abs(x) ** p).sum(axis=axis, keepdims=True, dtype=x.dtype) ** (1 / p)
     norm[norm == 0] = np.inf  # then the quotient is 0
-    scaled: Array = x / norm
     return [x / norm]
 
 
