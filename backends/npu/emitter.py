@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from xdsl.dialects import arith, scf
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.dialects.linalg import IteratorType
+from xdsl.dialects.linalg.attrs import IteratorType
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp
 from xdsl.dialects.memref import CopyOp, LoadOp, ReinterpretCastOp
 from xdsl.ir import Block, Operation, SSAValue

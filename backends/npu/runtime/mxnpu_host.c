@@ -14,7 +14,7 @@
 #pragma STDC FP_CONTRACT OFF
 #endif /* gcc does not know it: the Makefile says -ffp-contract=off */
 
-enum { ROWS = 64, COLUMNS = 64, DEPTH = 32, LANES = 8 };
+enum { ROWS = 64, COLUMNS = 64, DEPTH = 32, LANES = 16 };
 
 /* -- reading operands */
 
@@ -92,65 +92,101 @@ typedef struct {
   int64_t step; /* depths never cross a multiple of it */
 } plan;
 
-static void add_sequential(panel *p, int64_t rows, int64_t columns, int64_t depth) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; c += LANES) {
-      float sum[LANES];
-      for (int64_t j = 0; j < LANES; ++j) sum[j] = p->sum[r][c + j];
-      for (int64_t k = 0; k < depth; ++k) {
-        for (int64_t j = 0; j < LANES; ++j) {
-          const float product = p->a[r][k] * p->b[k][c + j];
-          sum[j] = sum[j] + product;
-        }
-      }
-      for (int64_t j = 0; j < LANES; ++j) p->sum[r][c + j] = sum[j];
+/* One row of sums: eight depths at a time, so that a sum is loaded and stored once for eight
+ * products; each column adds its own, in ascending order. */
+static void row_float(float *restrict sum, const float *restrict a, const float (*restrict b)[COLUMNS],
+                      int64_t columns, int64_t depth) {
+  int64_t k = 0;
+  for (; k + 8 <= depth; k += 8) {
+    for (int64_t c = 0; c < columns; ++c) {
+      float t = sum[c];
+      t = t + a[k + 0] * b[k + 0][c];
+      t = t + a[k + 1] * b[k + 1][c];
+      t = t + a[k + 2] * b[k + 2][c];
+      t = t + a[k + 3] * b[k + 3][c];
+      t = t + a[k + 4] * b[k + 4][c];
+      t = t + a[k + 5] * b[k + 5][c];
+      t = t + a[k + 6] * b[k + 6][c];
+      t = t + a[k + 7] * b[k + 7][c];
+      sum[c] = t;
     }
+  }
+  for (; k < depth; ++k) {
+    for (int64_t c = 0; c < columns; ++c) sum[c] = sum[c] + a[k] * b[k][c];
   }
 }
 
-static void add_fused(panel *p, int64_t rows, int64_t columns, int64_t depth) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t k = 0; k < depth; ++k) {
-      for (int64_t c = 0; c < columns; ++c) {
-        p->sum[r][c] = fmaf(p->a[r][k], p->b[k][c], p->sum[r][c]);
-      }
+/* The same, rounded once per product. */
+static void row_fused(float *restrict sum, const float *restrict a, const float (*restrict b)[COLUMNS],
+                      int64_t columns, int64_t depth) {
+  int64_t k = 0;
+  for (; k + 8 <= depth; k += 8) {
+    for (int64_t c = 0; c < columns; ++c) {
+      float t = sum[c];
+      t = fmaf(a[k + 0], b[k + 0][c], t);
+      t = fmaf(a[k + 1], b[k + 1][c], t);
+      t = fmaf(a[k + 2], b[k + 2][c], t);
+      t = fmaf(a[k + 3], b[k + 3][c], t);
+      t = fmaf(a[k + 4], b[k + 4][c], t);
+      t = fmaf(a[k + 5], b[k + 5][c], t);
+      t = fmaf(a[k + 6], b[k + 6][c], t);
+      t = fmaf(a[k + 7], b[k + 7][c], t);
+      sum[c] = t;
     }
+  }
+  for (; k < depth; ++k) {
+    for (int64_t c = 0; c < columns; ++c) sum[c] = fmaf(a[k], b[k][c], sum[c]);
+  }
+}
+
+/* The same in f64. */
+static void row_double(double *restrict sum, const double *restrict a, const double (*restrict b)[COLUMNS],
+                       int64_t columns, int64_t depth) {
+  int64_t k = 0;
+  for (; k + 8 <= depth; k += 8) {
+    for (int64_t c = 0; c < columns; ++c) {
+      double t = sum[c];
+      t = t + a[k + 0] * b[k + 0][c];
+      t = t + a[k + 1] * b[k + 1][c];
+      t = t + a[k + 2] * b[k + 2][c];
+      t = t + a[k + 3] * b[k + 3][c];
+      t = t + a[k + 4] * b[k + 4][c];
+      t = t + a[k + 5] * b[k + 5][c];
+      t = t + a[k + 6] * b[k + 6][c];
+      t = t + a[k + 7] * b[k + 7][c];
+      sum[c] = t;
+    }
+  }
+  for (; k < depth; ++k) {
+    for (int64_t c = 0; c < columns; ++c) sum[c] = sum[c] + a[k] * b[k][c];
   }
 }
 
 /* The exact sum in f32, where 24 bits hold it. */
 static void add_exact_float(panel *p, int64_t rows, int64_t columns, int64_t depth) {
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; c += LANES) {
-      float sum[LANES] = {0};
-      for (int64_t k = 0; k < depth; ++k) {
-        for (int64_t j = 0; j < LANES; ++j) sum[j] += p->a[r][k] * p->b[k][c + j];
-      }
-      for (int64_t j = 0; j < LANES; ++j) {
-        const double scale = (double)p->scale_a[r] * (double)p->scale_b[c + j];
-        p->sum[r][c + j] += (float)((double)sum[j] * scale);
-      }
+    float sum[COLUMNS] = {0};
+    row_float(sum, p->a[r], (const float (*)[COLUMNS])p->b, columns, depth);
+    for (int64_t c = 0; c < columns; ++c) {
+      const double scale = (double)p->scale_a[r] * (double)p->scale_b[c];
+      p->sum[r][c] += (float)((double)sum[c] * scale);
     }
   }
 }
 
 /* The exact sum in f64, where 53 bits hold it. */
 static void add_exact_double(panel *p, int64_t rows, int64_t columns, int64_t depth) {
-  for (int64_t c = 0; c < columns; c += LANES) {
-    double b[DEPTH][LANES];
-    for (int64_t k = 0; k < depth; ++k) {
-      for (int64_t j = 0; j < LANES; ++j) b[k][j] = (double)p->b[k][c + j];
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      double sum[LANES] = {0};
-      for (int64_t k = 0; k < depth; ++k) {
-        const double a = (double)p->a[r][k];
-        for (int64_t j = 0; j < LANES; ++j) sum[j] += a * b[k][j];
-      }
-      for (int64_t j = 0; j < LANES; ++j) {
-        const double scale = (double)p->scale_a[r] * (double)p->scale_b[c + j];
-        p->sum[r][c + j] += (float)(sum[j] * scale);
-      }
+  double b[DEPTH][COLUMNS];
+  for (int64_t k = 0; k < depth; ++k) {
+    for (int64_t c = 0; c < columns; ++c) b[k][c] = (double)p->b[k][c];
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    double a[DEPTH], sum[COLUMNS] = {0};
+    for (int64_t k = 0; k < depth; ++k) a[k] = (double)p->a[r][k];
+    row_double(sum, a, (const double (*)[COLUMNS])b, columns, depth);
+    for (int64_t c = 0; c < columns; ++c) {
+      const double scale = (double)p->scale_a[r] * (double)p->scale_b[c];
+      p->sum[r][c] += (float)(sum[c] * scale);
     }
   }
 }
@@ -170,30 +206,35 @@ static double to_odd(double sum, double error) {
  * multiples of the smallest product and far fewer than 53 bits, so their sum is exact. */
 static void add_exact_wide(panel *p, int64_t rows, int64_t columns, int64_t depth) {
   for (int64_t r = 0; r < rows; ++r) {
+    double sum[COLUMNS] = {0}, error[COLUMNS] = {0};
+    for (int64_t k = 0; k < depth; ++k) {
+      const double a = (double)p->a[r][k];
+      for (int64_t c = 0; c < columns; ++c) {
+        const double product = a * (double)p->b[k][c];
+        const double next = sum[c] + product, back = next - sum[c];
+        error[c] += (sum[c] - (next - back)) + (product - back);
+        sum[c] = next;
+      }
+    }
     for (int64_t c = 0; c < columns; ++c) {
-      double sum = 0.0, error = 0.0, scale = (double)p->scale_a[r] * (double)p->scale_b[c];
-      for (int64_t k = 0; k < depth; ++k) {
-        const double product = (double)p->a[r][k] * (double)p->b[k][c];
-        const double next = sum + product, back = next - sum;
-        error += (sum - (next - back)) + (product - back);
-        sum = next;
+      const double scale = (double)p->scale_a[r] * (double)p->scale_b[c];
+      if (sum[c] - sum[c] == 0.0) { /* else error is NaN, and sum says what the result is */
+        const double next = sum[c] + error[c], back = next - sum[c];
+        error[c] = (sum[c] - (next - back)) + (error[c] - back);
+        sum[c] = next;
       }
-      if (sum - sum == 0.0) {
-        const double next = sum + error, back = next - sum;
-        error = (sum - (next - back)) + (error - back);
-        sum = next;
-      }
-      p->sum[r][c] += (float)(to_odd(sum, error) * scale);
+      p->sum[r][c] += (float)(to_odd(sum[c], error[c]) * scale);
     }
   }
 }
 
 static void add_panel(const plan *how, panel *p, int64_t rows, int64_t columns, int64_t depth) {
-  const int64_t whole = (columns + LANES - 1) / LANES * LANES; /* the rest is zeros, unused */
+  const int64_t whole = (columns + LANES - 1) / LANES * LANES; /* what is over is never stored */
+  const float (*const b)[COLUMNS] = (const float (*)[COLUMNS])p->b;
   if (how->contract == MX_SEQUENTIAL) {
-    add_sequential(p, rows, whole, depth);
+    for (int64_t r = 0; r < rows; ++r) row_float(p->sum[r], p->a[r], b, whole, depth);
   } else if (how->contract == MX_SEQUENTIAL_FMA) {
-    add_fused(p, rows, columns, depth);
+    for (int64_t r = 0; r < rows; ++r) row_fused(p->sum[r], p->a[r], b, whole, depth);
   } else if (MX_SUM_BITS[how->format_a][how->format_b] <= 24) {
     add_exact_float(p, rows, whole, depth);
   } else if (MX_SUM_BITS[how->format_a][how->format_b] <= 53) {
