@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import Float64Type, IntegerType, f64
+from xdsl.dialects.builtin import Float64Type, IntegerType, f64, i64
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.loops.scalar import compute_type, is_float
@@ -59,15 +59,28 @@ def float_remainder(k: Body, a: Scalar, b: Scalar) -> Scalar:
 
 
 def long_remainder(k: Body, a: Scalar, b: Scalar) -> Scalar:
-    """The same for any f64: fused products are exact; quotients up to 2^1050."""
-    rest = a
-    for shift in range(1000, -1, -50):
-        scaled = b * float(2**shift)
-        quotient = k.math("trunc", rest / scaled)
-        left = k.math("fma", -quotient, scaled, rest)
+    """The same for any f64 magnitudes, in steps of 2^24.
+
+    b is split into halves of 27 and 26 bits, so that both products with a quotient of 25 bits are
+    exact. The quotient is rounded to nearest, which keeps the differences within 53 bits.
+    """
+    high = k.bitcast(k.bitcast(b, i64) & -(2**26), f64)
+    low, rest = b - high, a
+    for shift in range(2112, -1, -24):
+        scaled = _scaled(b, shift)
+        quotient = k.math("roundeven", rest / scaled)
+        left = (rest - quotient * _scaled(high, shift)) - quotient * _scaled(low, shift)
         left = k.where(left < 0, left + scaled, left)
         rest = k.where(rest < scaled, rest, left)
     return rest
+
+
+def _scaled(x: Scalar, shift: int) -> Scalar:
+    """The product x * 2^shift, in factors that a f64 holds."""
+    while shift > 0:
+        x = x * float(2 ** min(shift, 1000))
+        shift -= 1000
+    return x
 
 
 def _float_mod(k: Body, a: Scalar, b: Scalar, *, truncated: bool) -> Scalar:
