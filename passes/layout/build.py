@@ -242,7 +242,11 @@ class _ClassBuilder:
         if not self.prices.requantize:
             return
         for other in storage.labels[format]:
-            if other != label and len(other) == 1:
+            if (
+                other != label
+                and len(other) == 1
+                and self.storages.together(storage, other + label)
+            ):
                 moved = self._size(storage, format, other) + size
                 source = self._mx(storage, format, other, 1, phase)
                 self._add(

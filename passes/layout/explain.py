@@ -23,6 +23,7 @@ from mxc.passes.layout.problem import UNIT, Prices
 from mxc.passes.layout.steiner import NoPlan
 
 PriceName = Literal["noise", "saved"]
+_PRICES: tuple[PriceName, ...] = ("noise", "saved")
 
 _WORDS = {
     "given": "in memory from the start",
@@ -170,11 +171,11 @@ def _alternative(worlds: _Worlds, number: int, node: Node) -> Alternative | None
     regret = worlds.regret(number, node, worlds.prices)
     if regret is None:
         return None
-    names: tuple[PriceName, ...] = ("noise", "saved")
-    prices = {name: worlds.price_to_win(number, node, name) for name in names}
-    wins: dict[PriceName, Fraction] = {
-        name: price for name, price in prices.items() if price is not None
-    }
+    wins: dict[PriceName, Fraction] = {}
+    for name in _PRICES:
+        price = worlds.price_to_win(number, node, name)
+        if price is not None:
+            wins[name] = price
     return Alternative(_name(node), regret.amount, wins)
 
 

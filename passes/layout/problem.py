@@ -79,7 +79,8 @@ class Prices:
     formats: Mapping[str, FormatCost] = field(default_factory=lambda: dict(FORMATS))
 
     def format(self, name: str) -> FormatCost:
-        """The costs of format `name`."""
+        """The costs of format `name`; `format/variant` costs what `format` does."""
+        name = name.partition("/")[0]
         if name not in self.formats:
             known = ", ".join(sorted(self.formats))
             raise BadInput(f"format {name!r} has no layout costs", hint=f"known: {known}")
@@ -138,6 +139,7 @@ class Operand:
     value: str
     axes: tuple[int, ...]
     format: str = "mxfp8_e4m3"
+    """A format, or `format/variant`: versions in different variants (recipes) are not the same."""
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,10 @@ class Storages:
         own = {self.tag(value, axis) for axis in range(rank)}
         return own.issuperset(labels)
 
+    def together(self, storage: Storage, labels: Labels) -> bool:
+        """Whether some value in the storage has all these axes."""
+        return any(self.sees(name, labels) for name in storage.members)
+
     def shape_of(self, storage: Storage, labels: Labels) -> tuple[int, ...]:
         """The sizes of the axes of a label, and the member they are axes of."""
         for name in storage.members:
@@ -178,5 +182,5 @@ class Storages:
             for storage in self.all.values()
             for format, labels in storage.labels.items()
             for (a,), (b,) in combinations(labels, 2)
-            if any(self.sees(name, (a, b)) for name in storage.members)
+            if self.together(storage, (a, b))
         ]
