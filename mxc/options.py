@@ -65,6 +65,10 @@ def pipeline(options: Options) -> tuple[Stage, ...]:
 def _pass_options(options: Options, target: Target) -> dict[str, str]:
     if options.float_type not in FLOAT_TYPES:
         raise unknown("float type", options.float_type, FLOAT_TYPES)
+    rules = target.numerics.scale_rules
+    if options.scale_rule is not None and options.scale_rule not in rules:
+        raise unknown(f"scale rule of target {target.name!r}:", options.scale_rule, rules)
+    _check_matrix(target)
     return {
         "weights": _format(options.weights or options.format, target),
         "activations": _format(options.activations or options.format, target),
@@ -72,6 +76,18 @@ def _pass_options(options: Options, target: Target) -> dict[str, str]:
         "config": str(options.config or ""),
         "layout": options.layout,
     }
+
+
+def _check_matrix(target: Target) -> None:
+    """Refuses dot contracts of a matrix unit that the pipeline does not write."""
+    contracts = {
+        "matrix.block_contract": (target.matrix.block_contract, "block-exact"),
+        "matrix.float_contract": (target.matrix.float_contract, "sequential"),
+    }
+    for key, (wanted, written) in contracts.items():
+        if wanted != written:
+            hint = f"{written!r} is"
+            raise BadInput(f"{key} = {wanted!r} is not compiled", at=target.name, hint=hint)
 
 
 def _format(name: str, target: Target) -> str:
