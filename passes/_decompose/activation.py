@@ -52,7 +52,7 @@ def activations(op: OnnxOp, direction: int) -> list[Activation]:
     Parameters are listed in the order of the functions that take them.
     """
     defaults = DEFAULTS[op.op_type]
-    names = op.attr("activations") or []
+    names: list[str] = op.attr("activations") or []
     if len(names) <= len(defaults):
         names, direction = names or defaults, 0
     alphas, betas = list(op.attr("activation_alpha") or []), list(op.attr("activation_beta") or [])
@@ -66,12 +66,12 @@ def activations(op: OnnxOp, direction: int) -> list[Activation]:
 def _activation(text: str, alphas: list[float], betas: list[float]) -> Activation:
     name = _NAMES.get(text.lower())
     if name is None:
-        raise CannotLower(f"activation '{text}' is not known", hint=f"use {', '.join(_NAMES.values())}")
+        raise CannotLower(
+            f"activation '{text}' is not known", hint=f"use {', '.join(_NAMES.values())}"
+        )
     if name in _WITH_ALPHA:
         return Activation(name, alphas.pop(0) if alphas else _WITH_ALPHA[name])
     if name in _WITH_BOTH:
         alpha, beta = _WITH_BOTH[name]
-        return Activation(
-            name, alphas.pop(0) if alphas else alpha, betas.pop(0) if betas else beta
-        )
+        return Activation(name, alphas.pop(0) if alphas else alpha, betas.pop(0) if betas else beta)
     return Activation(name)

@@ -159,14 +159,16 @@ def _masked(
     scores = g.where(seen, scores, -np.inf)
     if mask is None and given(op, 6) is None and _window(op) == (-1, -1):
         return scores, None  # causal alone: every query sees itself
-    combined = g.where(seen, bias if bias is not None else g.full((), element_of(scores), 0), -np.inf)
+    combined = g.where(
+        seen, bias if bias is not None else g.full((), element_of(scores), 0), -np.inf
+    )
     return scores, _hidden(g, combined)
 
 
 def _hidden(g: Graph, bias: SSAValue) -> SSAValue | None:
     """Which rows of the bias are -inf throughout; None if it is known that none is."""
     known = g.value(bias)
-    if known is not None and not np.isneginf(known.astype(np.float64).max(-1)).any():
+    if known is not None and not np.any(np.max(known.astype(np.float64), -1) == -np.inf):
         return None
     top = g.reduce("ReduceMax", bias, [len(shape_of(bias)) - 1], keep=True)
     return g.binary("Equal", top, -np.inf)

@@ -72,9 +72,7 @@ def conv_transpose(g: Graph, op: OnnxOp) -> list[SSAValue]:
         )
     ]
     weights = _grouped(g, w, int(op.attr("group")))
-    rounds = [
-        (n - 1 + p) // s - p // s + 1 for n, p, s in zip(output, pads, strides, strict=True)
-    ]
+    rounds = [(n - 1 + p) // s - p // s + 1 for n, p, s in zip(output, pads, strides, strict=True)]
     parts = [_phase(g, op, x, weights, bias, row, rounds) for row in product(*axes)]
     return [_interleaved(g, parts, strides, rounds, pads, output)]
 
@@ -152,7 +150,7 @@ def _flipped(g: Graph, w: SSAValue) -> SSAValue:
     if not axes:
         return w
     if array is not None:
-        return g.constant(np.flip(array, axes))
+        return g.constant(np.flip(array, tuple(axes)))
     ends = [[-1] * len(axes), [-(2**31)] * len(axes), axes, [-1] * len(axes)]
     bounds = [g.constant(np.array(row, np.int64)) for row in ends]
     return g.node("Slice", [w, *bounds], element_of(w), shape_of(w))

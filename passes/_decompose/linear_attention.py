@@ -104,9 +104,7 @@ def _step(g: Graph, now: Streams, state: SSAValue) -> tuple[SSAValue, SSAValue]:
     return g.matmul(now.query, state), state
 
 
-def _over_time(
-    g: Graph, streams: Streams, state: SSAValue, time: int
-) -> tuple[SSAValue, SSAValue]:
+def _over_time(g: Graph, streams: Streams, state: SSAValue, time: int) -> tuple[SSAValue, SSAValue]:
     loops = Loops(g.at, g.constants, g.location)
     batch, heads, _, size = shape_of(state)
     groups = shape_of(streams.query)[2]

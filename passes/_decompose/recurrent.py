@@ -88,8 +88,7 @@ def _gru(g: Graph, cell: Cell, x: SSAValue, state: State) -> State:
         product = g.matmul(h, g.slice(cell.recurrent, 1, 0, 2 * n))
         inner = None
     z, r = (
-        cell.apply(g, 0, gate)
-        for gate in g.split(g.add(g.slice(x, 1, 0, 2 * n), product), 1, 2)
+        cell.apply(g, 0, gate) for gate in g.split(g.add(g.slice(x, 1, 0, 2 * n), product), 1, 2)
     )
     if inner is None:
         inner = g.matmul(g.mul(r, h), g.slice(cell.recurrent, 1, 2 * n, 3 * n))
@@ -157,9 +156,7 @@ def recurrent(g: Graph, op: OnnxOp) -> list[SSAValue | None]:
 def _sequence(g: Graph, op: OnnxOp, x: SSAValue, batch_first: bool) -> Steps:
     x = g.transpose(x, [1, 0, 2]) if batch_first else x
     time, batch, features = shape_of(x)
-    return Steps(
-        g.reshape(x, (time * batch, features)), time, batch, _valid(g, op, time, batch)
-    )
+    return Steps(g.reshape(x, (time * batch, features)), time, batch, _valid(g, op, time, batch))
 
 
 def _valid(g: Graph, op: OnnxOp, time: int, batch: int) -> SSAValue | None:

@@ -63,7 +63,7 @@ def matmul_rule(loops: Loops, node: Node) -> Tensor:
 
 @lowers("Gemm")
 def gemm(loops: Loops, node: Node) -> Tensor:
-    """alpha * A * B + beta * C, with A and B transposed as asked."""
+    """The sum alpha * A * B + beta * C, with A and B transposed as asked."""
     a, b = node.tensor(0), node.tensor(1)
     element = compute_type(a.element)
     a = loops.transpose(a, [1, 0]) if node.attr("transA") else a
@@ -131,7 +131,7 @@ def qlinear_matmul(loops: Loops, node: Node) -> Tensor:
 
 
 def _rescale(loops: Loops, a: Tensor, b: Tensor, y: Tensor) -> Tensor:
-    """a * b / y in f32: what an exact sum of products is multiplied by."""
+    """The factor a * b / y in f32: what an exact sum of products is multiplied by."""
     return loops.map(lambda k, s, t, u: s * t / u, a, b, y, element=f32)
 
 

@@ -61,7 +61,7 @@ def _samples(
     moved: int,
     element: Attribute,
 ) -> Tensor:
-    """[batch, offset groups, channels of one, *kernel, *output]"""
+    """The samples, [batch, offset groups, channels of one, *kernel, *output]."""
     batch, rank = x.shape[0], windows.rank
     inner = x.shape[1] // moved
     shape = (batch, moved, inner, *windows.kernel, *windows.output)
@@ -97,7 +97,9 @@ def _interpolated(k: Body, x: Tensor, lead: list[Scalar], at: Sequence[Scalar]) 
     high_weight = [v - f for v, f in zip(at, low, strict=True)]
     total: Scalar | None = None
     for corner in product((0, 1), repeat=len(at)):
-        inside, weight, where = None, None, []
+        inside: Scalar | None = None
+        weight: Scalar | None = None
+        where: list[Scalar] = []
         for axis, step in enumerate(corner):
             size = x.shape[2 + axis]
             place = low[axis] + float(step)

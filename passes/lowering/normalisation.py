@@ -71,7 +71,7 @@ def _scaled(
 
 @lowers("BatchNormalization")
 def batch_normalization(loops: Loops, node: Node) -> list[Tensor | None]:
-    """x * a + b per channel; in training mode with the batch's moments, which are then blended."""
+    """Each channel times a plus b; in training mode by the moments of the batch, then blended."""
     x, scale, bias, mean, variance = (node.tensor(i) for i in range(5))
     element = compute_type(x.element)
     scale, bias, mean, variance = (loops.cast(t, element) for t in (scale, bias, mean, variance))
@@ -92,7 +92,7 @@ def batch_normalization(loops: Loops, node: Node) -> list[Tensor | None]:
 
 
 def _per_channel(loops: Loops, x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
-    """x [N, C, *] * factor [C] + shift [C]."""
+    """The tensor x [N, C, *] * factor [C] + shift [C]."""
     if x.rank < 2:
         return loops.map(lambda k, v, f, s: v * f + s, x, factor, shift)
     flat = loops.reshape(x, (*x.shape[:2], prod(x.shape[2:])))
@@ -195,7 +195,7 @@ def mean_variance_normalization(loops: Loops, node: Node) -> Tensor:
 
 @lowers("LpNormalization")
 def lp_normalization(loops: Loops, node: Node) -> Tensor:
-    """x over its 1-norm or 2-norm along `axis`; 0 where the norm is 0."""
+    """The input over its 1-norm or 2-norm along `axis`; 0 where the norm is 0."""
     x, p = node.tensor(0), int(node.attr("p"))
     if p not in (1, 2):
         raise node.error(f"p={p} is not 1 or 2")
@@ -217,7 +217,7 @@ def lp_normalization(loops: Loops, node: Node) -> Tensor:
 
 @lowers("LRN")
 def lrn(loops: Loops, node: Node) -> Tensor:
-    """x over (bias + alpha / size * the sum of squares of the channels around) ^ beta."""
+    """The input over (bias + alpha / size * the sum of squares of the channels around) ^ beta."""
     source, size = node.tensor(0), int(node.attr("size"))
     alpha, beta, bias = (float(node.attr(name)) for name in ("alpha", "beta", "bias"))
     element = compute_type(source.element)

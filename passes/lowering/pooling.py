@@ -6,7 +6,7 @@ which gives the same values with fewer comparisons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -21,6 +21,8 @@ from mxc.dialects.loops.scalar import Number, compute_type
 from mxc.dialects.loops.tensor import BodyFunction, lowest
 from mxc.passes.lowering.registry import Node, lowers
 from mxc.passes.lowering.windows import Windows, windows_of
+
+Unary = Callable[[Body, Scalar], Scalar]
 
 SEPARABLE = 3
 """From this kernel size on in every axis, maxima are taken axis by axis."""
@@ -143,7 +145,7 @@ def average_pool(loops: Loops, node: Node) -> Tensor:
     return loops.reshape(mean, node.shape())
 
 
-def _sum(loops: Loops, flat: Tensor, windows: Windows, prepare: Any) -> Tensor:
+def _sum(loops: Loops, flat: Tensor, windows: Windows, prepare: Unary) -> Tensor:
     """The sum of `prepare(k, value)` over every window, in the type of computation."""
     element = compute_type(flat.element)
     if windows.whole:
@@ -155,7 +157,7 @@ def _sum(loops: Loops, flat: Tensor, windows: Windows, prepare: Any) -> Tensor:
     return _fold(loops, lambda k, v, acc: acc + prepare(k, v), padded, windows, 0, element)
 
 
-def _power(p: int) -> tuple[Any, Any]:
+def _power(p: int) -> tuple[Unary, Unary]:
     """|v| to the power `p`, and the root that undoes it."""
     if p == 1:
         return (lambda k, v: k.abs(v)), (lambda k, s: s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import ml_dtypes
 import numpy as np
 from xdsl.dialects import arith
@@ -47,7 +49,8 @@ def saturate_float(k: Body, value: Scalar, element: Attribute, saturate: bool = 
 
     Without `saturate`, what is too large becomes infinite, or NaN where there is no infinity.
     """
-    top = float(ml_dtypes.finfo(numpy_dtype(element)).max)
+    finfo: Any = cast(Any, ml_dtypes).finfo
+    top = float(finfo(numpy_dtype(element)).max)
     return k.cast(k.clamp(value, -top, top) if saturate else value, element)
 
 
@@ -101,7 +104,7 @@ def _has_zero(node: Node) -> bool:
 
 @lowers("QuantizeLinear")
 def quantize_linear(loops: Loops, node: Node) -> Tensor:
-    """x / scale rounded, plus the zero point, saturated."""
+    """The quotient x / scale rounded, plus the zero point, saturated."""
     x, scale, element = node.tensor(0), node.tensor(1), node.element()
     given = [scale, node.tensor(2)] if _has_zero(node) else [scale]
     precision = _precision(node, scale.element)

@@ -83,7 +83,9 @@ def roi_align(loops: Loops, node: Node) -> Tensor:
         at = start + _position(k, 2 + i, element) * bin_size + step
         return _Sample(k, at, size[i]), count, _position(k, 4 + i, element) < count
 
-    def body(k: Body, x1: Scalar, y1: Scalar, x2: Scalar, y2: Scalar, n: Scalar, acc: Scalar) -> Scalar:
+    def body(
+        k: Body, x1: Scalar, y1: Scalar, x2: Scalar, y2: Scalar, n: Scalar, acc: Scalar
+    ) -> Scalar:
         y, rows, row_used = axis(k, 0, y1, y2)
         across, columns, column_used = axis(k, 1, x1, x2)
         image = _clamped(k, n, x.shape[0])
@@ -130,7 +132,9 @@ def max_roi_pool(loops: Loops, node: Node) -> Tensor:
         here = _position(k, 4 + i, element)
         return (here >= first) & (here < last)
 
-    def body(k: Body, n: Scalar, x1: Scalar, y1: Scalar, x2: Scalar, y2: Scalar, acc: Scalar) -> Scalar:
+    def body(
+        k: Body, n: Scalar, x1: Scalar, y1: Scalar, x2: Scalar, y2: Scalar, acc: Scalar
+    ) -> Scalar:
         inside = used(k, 0, y1, y2) & used(k, 1, x1, x2)
         image = _clamped(k, k.cast(n, i64), x.shape[0])
         value = k.load(x.value, [image, k.index(1), k.index(4), k.index(5)])

@@ -18,7 +18,11 @@ def rotary_embedding(loops: Loops, node: Node) -> Tensor:
         raise node.error(f"an input of rank 3 needs num_heads that divides {source.shape[2]}")
     batch = source.shape[0]
     length = source.shape[1] if packed else source.shape[2]
-    x = loops.reshape(source, (batch, length, heads, source.shape[2] // heads)) if packed else source
+    x = (
+        loops.reshape(source, (batch, length, heads, source.shape[2] // heads))
+        if packed
+        else source
+    )
     size = int(node.attr("rotary_embedding_dim") or 0) or x.shape[3]
     half = size // 2
     cos, sin = (_angles(loops, node, i, batch, length, half) for i in (1, 2))
@@ -51,9 +55,7 @@ def _turned(
     return loops.reshape(loops.concat(parts, axis), x.shape)
 
 
-def _angles(
-    loops: Loops, node: Node, index: int, batch: int, length: int, half: int
-) -> Tensor:
+def _angles(loops: Loops, node: Node, index: int, batch: int, length: int, half: int) -> Tensor:
     """The cosines or sines of every position, [batch, length, half]."""
     cache = node.tensor(index)
     if cache.shape[-1] != half:

@@ -6,16 +6,19 @@ transforms of n2 points. Complex values are two tensors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.ir import Attribute
 from xdsl.ir.affine import AffineExpr
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.loops.scalar import compute_type
+from mxc.dialects.loops.tensor import BodyFunction
 from mxc.dialects.onnx.reference import evaluate
 from mxc.dialects.types import numpy_dtype
 from mxc.passes.lowering.registry import Node, lowers
@@ -31,22 +34,21 @@ class Complex:
     real: Tensor
     imaginary: Tensor | None
 
-    def each(self, function: object) -> Complex:
+    def each(self, function: Callable[[Tensor], Tensor]) -> Complex:
         """`function` of both parts."""
-        assert callable(function)
         other = None if self.imaginary is None else function(self.imaginary)
         return Complex(function(self.real), other)
 
 
-def _table(loops: Loops, angles: object, element: Attribute) -> tuple[Tensor, Tensor]:
+def _table(loops: Loops, angles: NDArray[Any], element: Attribute) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the angles, computed in f64."""
-    cos, sin = np.cos(angles), np.sin(angles)  # pyright: ignore
+    cos, sin = np.cos(angles), np.sin(angles)
     dtype = numpy_dtype(element)
     return loops.constant(cos.astype(dtype)), loops.constant(sin.astype(dtype))
 
 
-def _turns(rows: int, columns: int, points: int, sign: int) -> object:
-    """sign * 2 pi * row * column / points, from a product reduced modulo `points`."""
+def _turns(rows: int, columns: int, points: int, sign: int) -> NDArray[Any]:
+    """Angles sign * 2 pi * row * column / points, from a product reduced modulo `points`."""
     products = np.outer(np.arange(rows), np.arange(columns)) % points
     return sign * 2 * np.pi * products / points
 
@@ -60,9 +62,9 @@ def _direct(loops: Loops, x: Complex, sign: int) -> Complex:
     shape = (rows, points, columns)
     zero = loops.fill(shape, x.real.element, 0)
 
-    def summed(function: object, *inputs: tuple[Tensor, list[AffineExpr]]) -> Tensor:
+    def summed(function: BodyFunction, *inputs: tuple[Tensor, list[AffineExpr]]) -> Tensor:
         return loops.generic(
-            function,  # pyright: ignore
+            function,
             inputs,
             shape,
             x.real.element,
