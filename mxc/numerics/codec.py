@@ -125,7 +125,8 @@ def _encode_hif8(values: Array, element: Element) -> NDArray[np.uint8]:
     """HiFloat8: nearest, ties away from zero; at least 1.25 * 2**15 is infinity."""
     codes, middles = hif8_steps(element)
     sign = np.signbit(values)
-    nearest = np.searchsorted(middles, np.abs(values).astype(np.float64), side="right")
+    magnitudes = np.where(np.isnan(values), 0, np.abs(values)).astype(np.float64)
+    nearest = np.searchsorted(middles, magnitudes, side="right")
     result = codes[nearest]
     result[sign & (result != 0)] |= 0x80
     result[np.isnan(values)] = 0x80

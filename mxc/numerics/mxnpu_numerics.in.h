@@ -8,6 +8,7 @@
 #ifndef MXNPU_NUMERICS_H
 #define MXNPU_NUMERICS_H
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -437,10 +438,36 @@ static inline void mx_row_start(const mx_quant_desc *d, const size_t *at, ptrdif
     }
 }
 
+/* Scale bytes, factors to multiply elements with, and which blocks have codes 0. `enc` is 0, or the
+ * factor that NVFP4 puts on the scales of a tensor. */
+static inline void mx_scale_strip(const mx_quant_desc *d, float enc, const uint32_t *amax,
+                                  size_t count, uint8_t *scales, float *factors, uint8_t *dead) {
+    const uint32_t floor = mx_bits(d->min_amax), kind = MX_ELEMENTS[d->format].kind;
+    for (size_t i = 0; i < count; i++) {
+        if (kind == MX_KIND_HIF8) {
+            scales[i] = 127, factors[i] = 1.0f, dead[i] = 0;
+        } else if (enc > 0.0f) {
+            const float top = mx_float(amax[i]) / MX_ELEMENTS[d->format].max;
+            uint8_t byte = mx_encode(MX_E4M3, top * enc, MX_TIE_EVEN);
+            if (byte == 0) byte = amax[i] != 0;
+            if (mx_is_special(amax[i])) byte = 0x7F;
+            scales[i] = byte;
+            factors[i] = 1.0f / (MX_VALUES[MX_E4M3][byte] * (1.0f / enc));
+            if (factors[i] > FLT_MAX) factors[i] = FLT_MAX;
+            dead[i] = mx_is_special(amax[i]) || amax[i] == 0;
+        } else {
+            scales[i] = mx_scale_byte_with(d->format, amax[i] > floor ? amax[i] : floor, d->rule,
+                                           d->special, d->min_scale_byte);
+            factors[i] = mx_scale_reciprocal(scales[i]);
+            dead[i] = scales[i] == 255 || amax[i] == 0;
+        }
+    }
+}
+
 /* The strip of blocks `first` .. `first + count` of the last axis, of the block row [low, high). */
-static inline void mx_quantize_strip(const mx_quant_desc *d, const float *src, const size_t *low,
-                                     const size_t *high, size_t first, size_t count,
-                                     uint8_t *codes, uint8_t *scales) {
+static inline void mx_quantize_strip(const mx_quant_desc *d, float enc, const float *src,
+                                     const size_t *low, const size_t *high, size_t first,
+                                     size_t count, uint8_t *codes, uint8_t *scales) {
     const size_t b = d->block[d->rank - 1], start = first * b;
     const size_t n = mx_min_size(count * b, d->shape[d->rank - 1] - start);
     const ptrdiff_t stride = d->strides[d->rank - 1];
@@ -457,17 +484,7 @@ static inline void mx_quantize_strip(const mx_quant_desc *d, const float *src, c
         else if (stride == 1) mx_amax_row(src + source, 1, n, b, amax);
         else mx_amax_row(src + source, stride, n, b, amax);
     } while (mx_next(d->rank, low, high, at));
-    for (size_t i = 0; i < count; i++) {
-        const uint32_t floor = mx_bits(d->min_amax);
-        if (MX_ELEMENTS[d->format].kind == MX_KIND_HIF8) {
-            scales[i] = 127, factors[i] = 1.0f, dead[i] = 0;
-            continue;
-        }
-        scales[i] = mx_scale_byte_with(d->format, amax[i] > floor ? amax[i] : floor, d->rule,
-                                       d->special, d->min_scale_byte);
-        factors[i] = mx_scale_reciprocal(scales[i]);
-        dead[i] = scales[i] == 255 || amax[i] == 0;
-    }
+    mx_scale_strip(d, enc, amax, count, scales, factors, dead);
     memcpy(at, low, sizeof at);
     do {
         mx_row_start(d, at, &source, &dense);
@@ -497,9 +514,8 @@ static inline int mx_is_empty(const mx_quant_desc *d) {
     return 0;
 }
 
-/* Codes and scales of a strided float array, dense row-major over the tensor and the block grid. */
-static inline void mx_quantize(const mx_quant_desc *d, const float *src, uint8_t *codes,
-                               uint8_t *scales) {
+static inline void mx_quantize_with(const mx_quant_desc *d, float enc, const float *src,
+                                    uint8_t *codes, uint8_t *scales) {
     const size_t last = mx_blocks(d, d->rank - 1);
     const size_t zeros[MX_MAX_RANK] = {0};
     size_t cell[MX_MAX_RANK] = {0}, low[MX_MAX_RANK] = {0}, high[MX_MAX_RANK] = {0};
@@ -510,10 +526,40 @@ static inline void mx_quantize(const mx_quant_desc *d, const float *src, uint8_t
         mx_cell_bounds(d, cell, low, high);
         for (size_t first = 0; first < last; first += MX_STRIP) {
             const size_t count = mx_min_size(MX_STRIP, last - first);
-            mx_quantize_strip(d, src, low, high, first, count, codes, scales + first);
+            mx_quantize_strip(d, enc, src, low, high, first, count, codes, scales + first);
         }
         scales += last;
     } while (mx_next(d->rank, zeros, grid, cell));
+}
+
+/* Codes and scales of a strided float array, dense row-major over the tensor and the block grid. */
+static inline void mx_quantize(const mx_quant_desc *d, const float *src, uint8_t *codes,
+                               uint8_t *scales) {
+    mx_quantize_with(d, 0.0f, src, codes, scales);
+}
+
+/* NVFP4: format MX_E2M1, scales are E4M3 codes. Gives the scale of the tensor. */
+static inline float mx_quantize_nvfp4(const mx_quant_desc *d, const float *src, uint8_t *codes,
+                                      uint8_t *scales) {
+    const float largest = MX_ELEMENTS[MX_E2M1].max * MX_ELEMENTS[MX_E4M3].max;
+    const size_t zeros[MX_MAX_RANK] = {0}, n = d->shape[d->rank - 1];
+    size_t at[MX_MAX_RANK] = {0}, dense;
+    ptrdiff_t place;
+    uint32_t amax = 0;
+    float enc;
+    if (mx_is_empty(d)) return 1.0f;
+    do {
+        mx_row_start(d, at, &place, &dense);
+        for (size_t i = 0; i < n; i++) {
+            const float x = src[place + (ptrdiff_t)i * d->strides[d->rank - 1]];
+            const uint32_t u = mx_bits(x) & 0x7FFFFFFFu;
+            amax = u > amax && !mx_is_special(u) ? u : amax;
+        }
+    } while (mx_next(d->rank, zeros, d->shape, at));
+    enc = amax ? largest / mx_float(amax) : 1.0f;
+    if (mx_is_special(mx_bits(enc))) enc = FLT_MAX;
+    mx_quantize_with(d, enc, src, codes, scales);
+    return 1.0f / enc;
 }
 
 /* The scales of the row of elements at `at`, in all axes but the last. */
@@ -553,6 +599,24 @@ static inline void mx_dequantize(const mx_quant_desc *d, const uint8_t *codes,
         mx_row_start(d, at, &place, &dense);
         if (b == 1) mx_dequantize_row(values, codes + dense, row, n, 1, stride, dst + place);
         else mx_dequantize_row(values, codes + dense, row, n, b, stride, dst + place);
+    } while (mx_next(d->rank, zeros, d->shape, at));
+}
+
+/* NVFP4: the exact values, rounded once to f32. */
+static inline void mx_dequantize_nvfp4(const mx_quant_desc *d, const uint8_t *codes,
+                                       const uint8_t *scales, float tensor_scale, float *dst) {
+    const size_t zeros[MX_MAX_RANK] = {0}, n = d->shape[d->rank - 1], b = d->block[d->rank - 1];
+    size_t at[MX_MAX_RANK] = {0}, dense;
+    ptrdiff_t place;
+    if (mx_is_empty(d)) return;
+    do {
+        const uint8_t *row = mx_scale_row(d, scales, at);
+        mx_row_start(d, at, &place, &dense);
+        for (size_t i = 0; i < n; i++) {
+            const double scale = (double)MX_VALUES[MX_E4M3][row[i / b]] * (double)tensor_scale;
+            const double value = (double)MX_VALUES[d->format][codes[dense + i]];
+            dst[place + (ptrdiff_t)i * d->strides[d->rank - 1]] = (float)(value * scale);
+        }
     } while (mx_next(d->rank, zeros, d->shape, at));
 }
 
@@ -691,12 +755,11 @@ static inline float mx_dot_wide(mx_format fa, const uint8_t *a, ptrdiff_t stride
     return mx_round_f32(high * 4 + (rest > 0) - (rest < 0), exponent + 18);
 }
 
-/* The exact sum of at most 32 products times both scales, rounded once to f32. */
-static inline float mx_dot_step(mx_format fa, const uint8_t *a, ptrdiff_t stride_a, uint8_t scale_a,
-                                mx_format fb, const uint8_t *b, ptrdiff_t stride_b, uint8_t scale_b,
-                                size_t n) {
+/* The sum of products of elements; exact if MX_SUM_BITS of the formats is at most 53. */
+static inline double mx_dot_sum(mx_format fa, const uint8_t *a, ptrdiff_t stride_a, mx_format fb,
+                                const uint8_t *b, ptrdiff_t stride_b, size_t n) {
     const float *va = MX_VALUES[fa], *vb = MX_VALUES[fb];
-    double sum[4] = {0.0, 0.0, 0.0, 0.0}, total;
+    double sum[4] = {0.0, 0.0, 0.0, 0.0};
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
         for (size_t j = 0; j < 4; j++) {
@@ -707,7 +770,14 @@ static inline float mx_dot_step(mx_format fa, const uint8_t *a, ptrdiff_t stride
     for (; i < n; i++) {
         sum[0] += (double)va[a[(ptrdiff_t)i * stride_a]] * (double)vb[b[(ptrdiff_t)i * stride_b]];
     }
-    total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* The exact sum of at most 32 products times both scales, rounded once to f32. */
+static inline float mx_dot_step(mx_format fa, const uint8_t *a, ptrdiff_t stride_a, uint8_t scale_a,
+                                mx_format fb, const uint8_t *b, ptrdiff_t stride_b, uint8_t scale_b,
+                                size_t n) {
+    const double total = mx_dot_sum(fa, a, stride_a, fb, b, stride_b, n);
     if (MX_SUM_BITS[fa][fb] > 53 && total - total == 0.0 && scale_a != 255 && scale_b != 255) {
         return mx_dot_wide(fa, a, stride_a, fb, b, stride_b, n, scale_a + scale_b - 254);
     }

@@ -19,8 +19,9 @@ class Preset:
 
 _TORCHAO = (
     "a block of zeros with a -0 keeps the sign in its code; release 0.18 has scale bytes 0xF7 "
-    "(floor) or 0xFE (rceil) for a block with an infinity, and elements off by a factor of 2 where "
-    "the scale byte is 0"
+    "(floor) or 0xFE (rceil) for a block with an infinity, elements off by a factor of 2 where "
+    "the scale byte is 0, and with rceil on CPU, which is computed as ceil(log2), a scale byte one "
+    "too small for some amax a few ulp above a multiple of the largest element"
 )
 
 PRESETS: dict[str, Preset] = {

@@ -182,7 +182,8 @@ def _two_level(x: Array, format: Format, recipe: Recipe, block: tuple[int, ...])
         poisoned = ~np.isfinite(tops)
         bytes_[poisoned] = 0x7F
         scales[grid] = bytes_
-        scale_blocks(work, np.float32(1) / (E4M3.values32[bytes_] * dec), block)
+        factors = np.float32(1) / (E4M3.values32[bytes_] * dec)
+        scale_blocks(work, np.minimum(factors, np.finfo(np.float32).max), block)
         index = _places(x.shape, part, work.shape) if recipe.tie == "stochastic" else 0
         coded = encode(work, format.element, recipe, index)
         _clear(coded, poisoned | (bits == 0), block)

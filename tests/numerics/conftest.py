@@ -27,6 +27,13 @@ void t_quantize(const mx_quant_desc *d, const float *x, uint8_t *c, uint8_t *s) 
 void t_dequantize(const mx_quant_desc *d, const uint8_t *c, const uint8_t *s, float *x) {
     mx_dequantize(d, c, s, x);
 }
+float t_quantize_nvfp4(const mx_quant_desc *d, const float *x, uint8_t *c, uint8_t *s) {
+    return mx_quantize_nvfp4(d, x, c, s);
+}
+void t_dequantize_nvfp4(const mx_quant_desc *d, const uint8_t *c, const uint8_t *s, float t,
+                        float *x) {
+    mx_dequantize_nvfp4(d, c, s, t, x);
+}
 void t_requantize(const mx_quant_desc *a, const uint8_t *c, const uint8_t *s,
                   const mx_quant_desc *b, uint8_t *c2, uint8_t *s2) {
     mx_requantize(a, c, s, b, c2, s2);
@@ -80,7 +87,7 @@ class C:
     def __init__(self, library: Path) -> None:
         self.lib = ctypes.CDLL(str(library))
         self.lib.t_decode.restype = self.lib.t_scale_value.restype = ctypes.c_float
-        self.lib.t_round.restype = ctypes.c_float
+        self.lib.t_round.restype = self.lib.t_quantize_nvfp4.restype = ctypes.c_float
         self.lib.t_round.argtypes = [ctypes.c_int64, ctypes.c_int]
         self.lib.t_encode.argtypes = [ctypes.c_int, ctypes.c_float, ctypes.c_int]
 
@@ -106,13 +113,19 @@ class C:
         grid = [-(-n // b) for n, b in zip(x.shape, block, strict=True)]
         codes, scales = np.empty(x.shape, f.code_dtype), np.empty(grid, np.uint8)
         d = self.desc(x, format, block, recipe)
-        self.lib.t_quantize(ctypes.byref(d), pointer(x), pointer(codes), pointer(scales))
-        return BlockArray(codes, scales, f, block)
+        call = self.lib.t_quantize if f.scale != "e4m3" else self.lib.t_quantize_nvfp4
+        result = call(ctypes.byref(d), pointer(x), pointer(codes), pointer(scales))
+        return BlockArray(codes, scales, f, block, result if f.scale == "e4m3" else 1.0)
 
     def dequantize(self, a: BlockArray) -> np.ndarray:
         out = np.empty(a.shape, np.float32)
         d = self.desc(out, a.format, a.block, Recipe())
-        self.lib.t_dequantize(ctypes.byref(d), pointer(a.codes), pointer(a.scales), pointer(out))
+        arguments = [ctypes.byref(d), pointer(a.codes), pointer(a.scales)]
+        if a.format.scale == "e4m3":
+            scale = ctypes.c_float(a.tensor_scale)
+            self.lib.t_dequantize_nvfp4(*arguments, scale, pointer(out))
+        else:
+            self.lib.t_dequantize(*arguments, pointer(out))
         return out
 
     def requantize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mxc.errors import BadInput
-from mxc.numerics import ELEMENTS, Recipe, matmul, quantize, requantize
+from mxc.numerics import ELEMENTS, BlockArray, Recipe, matmul, quantize, requantize
 from mxc.numerics.c_source import c_format, c_recipe, header_text
 from mxc.numerics.scales import scale_bytes
 
@@ -58,8 +58,8 @@ def test_quantize(c, values, equal, format, rule):
 def _quantize(x, format, block, recipe):
     if format == "hifloat8":
         a = quantize(x, format, recipe=recipe)
-        return type(a)(a.codes, np.full([-(-n // b) for n, b in zip(x.shape, block)], 127, "u1"),
-                       a.format, block)  # fmt: skip
+        grid = [-(-n // b) for n, b in zip(x.shape, block, strict=True)]
+        return BlockArray(a.codes, np.full(grid, 127, "u1"), a.format, block)
     return quantize(x, format, block=block, recipe=recipe)
 
 
@@ -99,6 +99,18 @@ def test_blocks_tails_and_strides(c, values, equal, block, format):
         want = quantize(array, format, block=fits, recipe=recipe)
         assert equal(c.quantize(array, format, fits, recipe), want)
         assert equal(c.dequantize(want), want.dequantize())
+
+
+@pytest.mark.parametrize("block", [(1, 16), (16, 1), (16, 16)])
+def test_nvfp4(c, values, equal, block):
+    every = values(40_000, seed=8).reshape(-1, 80)
+    normal = np.random.default_rng(9).standard_normal((70, 80)).astype("f4")
+    for x in (normal, normal * np.float32(1e-42), every, np.zeros((3, 16), np.float32)):
+        a = quantize(x, "nvfp4", block=block)
+        b = c.quantize(x, "nvfp4", block, Recipe("even"))
+        assert equal(a, b)
+        assert a.tensor_scale == b.tensor_scale
+        assert equal(c.dequantize(a), a.dequantize())
 
 
 def test_empty(c, equal):

@@ -32,8 +32,8 @@ def exact(a, b, step: int) -> np.ndarray:
     out = np.zeros((a.shape[0], b.shape[1]), np.float32)
     for i, j in np.ndindex(*out.shape):
         for k in range(0, a.shape[1], step):
-            products = (Fraction(x) * Fraction(y)
-                        for x, y in zip(a[i, k : k + step], b[k : k + step, j], strict=True))  # fmt: skip
+            row, column = a[i, k : k + step], b[k : k + step, j]
+            products = (Fraction(x) * Fraction(y) for x, y in zip(row, column, strict=True))
             out[i, j] += to_f32(sum(products, Fraction(0)))
     return out
 

@@ -6,7 +6,7 @@ torch, torchao and en_dtypes are optional: `pytest -m oracle` in an environment 
 import numpy as np
 import pytest
 
-from mxc.numerics import ELEMENTS, Recipe, block_values, quantize
+from mxc.numerics import ELEMENTS, Element, Recipe, block_values, quantize
 from mxc.numerics.codec import encode
 
 FORMATS = ["mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e2m3", "mxfp6_e3m2", "mxfp4"]
@@ -46,23 +46,38 @@ def torchao_mx(x: np.ndarray, format: str, rule: str) -> tuple[np.ndarray, np.nd
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("rule", RULES)
 def test_torchao(values, format, rule):
-    """10 million values per format and rule."""
+    """10 million values per format and rule; see `rceil_by_log2` for the one exception."""
     for seed in range(10):
         x = normal_blocks(values(1 << 21, seed=seed))
         assert x.size > 1_000_000
         scales, codes = torchao_mx(x, format, rule)
         a = quantize(x, format, scale_rule=rule, block=(1, 32))
-        assert np.array_equal(scales.reshape(a.scales.shape), a.scales)
-        wrong = codes != a.codes
-        if "fp6" in format:  # torchao stores fp6 in bytes, -0 is as ours
-            assert ELEMENTS[format[6:]].bits == 6
-        assert not wrong.any(), (x[wrong][:5], codes[wrong][:5], a.codes[wrong][:5])
+        same = scales.reshape(-1) == a.scales[:, 0]
+        if rule == "rceil":
+            assert rceil_by_log2(np.abs(x[~same]).max(1), a.format.element).all()
+            assert (scales.reshape(-1)[~same] == a.scales[~same, 0] - 1).all()
+            assert (~same).mean() < 1e-2
+        else:
+            assert same.all()
+        wrong = codes[same] != a.codes[same]
+        assert not wrong.any(), (x[same][wrong][:5], codes[same][wrong][:5])
+
+
+def rceil_by_log2(amax: np.ndarray, element: Element) -> np.ndarray:
+    """Where torchao's ceil(log2(amax / max)) on CPU may be wrong: at most 64 ulp above M * 2**k.
+
+    The logarithm of a number just above a power of two rounds to an integer in f32, so the scale is
+    one too small and the block saturates; the conversion in hardware, and ours, is exact.
+    """
+    above = amax.view(np.uint32) & 0x7FFFFF
+    threshold = int((element.max_significand - 1) * 2**23)
+    return (above > threshold) & (above <= threshold + 64)
 
 
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 def test_where_torchao_0_18_deviates():
-    """Infinity does not make its scale NaN; elements under scale byte 0 are off by a factor of 2."""
+    """Infinity does not make its scale NaN; elements under scale byte 0 are half as large."""
     x = np.ones((1, 32), np.float32)
     x[0, 0] = np.inf
     assert torchao_mx(x, "mxfp8_e4m3", "floor")[0].ravel().tolist() == [0xF7]
@@ -98,11 +113,8 @@ def test_hifloat8_of_huawei(values):
 def test_onnx_reference(values, format, code):
     """QuantizeLinear with E8M0 scales given, and DequantizeLinear back."""
     onnx = pytest.importorskip("onnx")
-    from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_23 as Dequantize
-    from onnx.reference.ops.op_quantize_linear import QuantizeLinear_23 as Quantize
+    pytest.importorskip("onnx.reference")
 
-    assert Quantize
-    assert Dequantize
     x = normal_blocks(values(20_000, seed=3))[:200]
     a = quantize(x, format, scale_rule="rceil", block=(1, 32))
     keep = (a.scales[:, 0] > 2) & (a.scales[:, 0] < 250)
