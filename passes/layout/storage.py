@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Generic, TypeVar
 
 from mxc.passes.layout.graph import Tag
-from mxc.passes.layout.problem import Contraction, Problem, Value, View
+from mxc.passes.layout.problem import Contraction, Problem, Read, Value, View
 
 T = TypeVar("T", bound=Hashable)
 
@@ -161,16 +161,22 @@ class Storages:
                     storage.add(format, (last,))
 
     def _push_forward(self) -> None:
-        """A version made before a copy may be requantised after it."""
+        """A version made before a copy may be requantised, or read in any version, after it."""
+        anyhow = {
+            id(self.of[use.value])
+            for use in self.problem.uses
+            if isinstance(use, Read) and use.any_version
+        }
         for storage in self.all.values():
             view = storage.made_by
-            if view is None or view.kind != "copy":
+            if view is None or not (view.kind == "copy" or id(storage) in anyhow):
                 continue
             for index, source in enumerate(view.inputs):
                 forward = self.through(view, index)
                 for format, labels in self.of[source].labels.items():
+                    wanted = format in storage.labels or id(storage) in anyhow
                     for (tag,) in labels:
-                        if format in storage.labels and tag in forward:
+                        if wanted and tag in forward:
                             storage.add(format, (forward[tag],))
 
     def _tiles(self) -> list[tuple[Storage, str, Labels]]:
