@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ROUNDS = 30
+"""How often a plan above the peak is tried again."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -30,8 +33,10 @@ class Plan:
 def allocate(spans: Sequence[Span], alignment: int) -> Plan:
     """A plan for `spans` in which buffers needed at the same time do not overlap.
 
-    Sizes are rounded up to `alignment`. Three greedy orders are tried, each placing the buffers
-    one by one into the smallest gap that fits; the best plan wins, the first among equals.
+    Sizes are rounded up to `alignment`. Buffers are placed one by one into the smallest gap that
+    fits, in three greedy orders. While that takes more than the peak, the buffers at the very end
+    of the best plan move to the front of its order, and all are placed again. The best plan wins,
+    the first among equals.
     """
     sizes = [-(-span.size // alignment) * alignment for span in spans]
     peak = _peak(spans, sizes)
@@ -41,16 +46,23 @@ def allocate(spans: Sequence[Span], alignment: int) -> Plan:
         sorted(indices, key=lambda i: (spans[i].first - spans[i].last, -sizes[i], i)),
         sorted(indices, key=lambda i: (spans[i].first, -sizes[i], i)),
     ]
-    best: tuple[int, list[int]] | None = None
-    for order in orders:
-        offsets = _place(spans, sizes, order)
-        total = max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
-        if best is None or total < best[0]:
-            best = total, offsets
-        if total == peak:
+    plans = [(order, _place(spans, sizes, order)) for order in orders]
+    order, best = min(plans, key=lambda plan: _total(plan[1], sizes))
+    offsets = best
+    for _ in range(ROUNDS):
+        if _total(best, sizes) == peak:
             break
-    assert best is not None
-    return Plan(tuple(best[1]), best[0], peak)
+        end = _total(offsets, sizes)
+        last = [i for i in order if offsets[i] + sizes[i] == end]
+        order = [*last, *(i for i in order if i not in last)]
+        offsets = _place(spans, sizes, order)
+        if _total(offsets, sizes) < _total(best, sizes):
+            best = offsets
+    return Plan(tuple(best), _total(best, sizes), peak)
+
+
+def _total(offsets: Sequence[int], sizes: Sequence[int]) -> int:
+    return max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
 
 
 def _peak(spans: Sequence[Span], sizes: Sequence[int]) -> int:

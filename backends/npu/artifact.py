@@ -67,6 +67,7 @@ class Facts:
     """What the text of an artifact needs to know about its module."""
 
     model: str
+    target: str
     inputs: tuple[Interface, ...]
     outputs: tuple[Interface, ...]
     arena: int
@@ -97,9 +98,9 @@ class Facts:
                 [*names[0], *names[1]], elements, arguments, strict=True
             )
         ]
-        model = module.attributes.get("mxc.model")
         return cls(
-            model.data if isinstance(model, StringAttr) else "model",
+            _string(module, "mxc.model", "model"),
+            _string(module, "mxc.target", "npu"),
             tuple(ports[: len(names[0])]),
             tuple(ports[len(names[0]) :]),
             numbers["dram"],
@@ -112,6 +113,11 @@ class Facts:
 def main_function(module: ModuleOp) -> FuncOp:
     """The function `main`."""
     return next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == "main")
+
+
+def _string(module: ModuleOp, key: str, default: str) -> str:
+    attribute = module.attributes.get(key)
+    return attribute.data if isinstance(attribute, StringAttr) else default
 
 
 def _strings(module: ModuleOp, key: str) -> list[str]:
@@ -287,11 +293,10 @@ def _header(facts: Facts, with_weights: bool) -> str:
 def _manifest(facts: Facts, module: ModuleOp, hashes: dict[str, str]) -> dict[str, Any]:
     from mxc import __version__
 
-    target = module.attributes.get("mxc.target")
     return {
         "mxc": __version__,
         "model": facts.model,
-        "target": target.data if isinstance(target, StringAttr) else "npu",
+        "target": facts.target,
         "inputs": [port.as_json() for port in facts.inputs],
         "outputs": [port.as_json() for port in facts.outputs],
         "arena_bytes": facts.arena,

@@ -50,3 +50,13 @@ def test_a_hole_is_reused_by_what_fits_best() -> None:
 
 def test_nothing_takes_nothing() -> None:
     assert allocate([], 64) == Plan((), 0, 0)
+
+
+def test_a_plan_above_the_peak_is_tried_again() -> None:
+    """The three orders alone take 960 bytes here."""
+    shapes = [(192, 6, 9), (192, 6, 7), (256, 7, 10), (64, 0, 3), (192, 4, 7), (256, 2, 5),
+              (128, 5, 6), (128, 4, 5)]  # fmt: skip
+    spans = [Span(*shape) for shape in shapes]
+    plan = allocate(spans, 64)
+    check(spans, plan)
+    assert plan.total == plan.peak == 832
