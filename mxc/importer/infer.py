@@ -127,8 +127,24 @@ def _compress(call: Call) -> Type:
     return dtype, (*dims[:axis], count, *dims[axis + 1 :])
 
 
+def _present(index: int) -> Callable[[Call], Type]:
+    """The key or value (input `index`) that an Attention without a past gives back."""
+
+    def rule(call: Call) -> Type:
+        value = call.tensor(index)
+        dims, heads = value.shape, call.attrs.get("kv_num_heads")
+        if dims is None or len(dims) != 3 or not heads:
+            return value.dtype, dims
+        hidden = dims[2]
+        return value.dtype, (dims[0], heads, dims[1], None if hidden is None else hidden // heads)
+
+    return rule
+
+
 _GAPS: dict[tuple[str, int], Callable[[Call], Type]] = {
     ("Compress", 0): _compress,
+    ("Attention", 1): _present(1),
+    ("Attention", 2): _present(2),
     ("GroupNormalization", 0): _same_as_first,
     ("MaxUnpool", 0): _max_unpool,
     ("MeanVarianceNormalization", 0): _same_as_first,
