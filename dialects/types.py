@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import (
+    AnyFloat,
     BFloat16Type,
     Float4E2M1FNType,
     Float6E2M3FNType,
@@ -112,6 +113,13 @@ def integer_width(element: Attribute) -> int:
     """The width in bits of an integer type."""
     assert isinstance(element, IntegerType), element
     return cast(IntegerType, element).width.data
+
+
+def numeric_bits(element: Attribute) -> int:
+    """The width in bits of an integer or float type."""
+    if isinstance(element, IntegerType):
+        return integer_width(element)
+    return cast(AnyFloat, element).bitwidth
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:

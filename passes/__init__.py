@@ -14,6 +14,7 @@ _CLASSES = {
     "cse": "CsePass",
     "dce": "DcePass",
     "decompose": "DecomposePass",
+    "raise-mx": "RaiseMxPass",
     "mx-quantize": "MxQuantizePass",
     "mx-layout": "MxLayoutPass",
     "lower-to-linalg": "LowerToLinalgPass",

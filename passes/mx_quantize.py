@@ -47,8 +47,10 @@ from mxc.dialects.mx import (
     ConstantOp,
     Contraction,
     ConvOp,
+    DequantizeOp,
     MatMulOp,
     RecipeAttr,
+    TransposeOp,
     block_of,
 )
 from mxc.dialects.onnx import OnnxOp, op_class
@@ -199,6 +201,13 @@ class _Rewrite:
         code = _ONNX_FLOATS[type(element)]
         return self.node("Cast", [x], TensorType(element, shape_of(x)), to=code)
 
+    def contract(self, a: SSAValue, b: SSAValue) -> SSAValue:
+        """The product of `a` and `b`, of their blocks where they have some along k."""
+        a = blocks_of(a, len(shape_of(a)) - 1, self.op)
+        b = blocks_of(b, len(shape_of(b)) - 2, self.op)
+        marks = _marks(self.op, a, b, self.policy)
+        return self.insert(MatMulOp(a, b, _contract(a, b), marks))
+
     def done(self, value: SSAValue) -> None:
         """`value` takes the place of the node's result."""
         Rewriter.replace_op(self.op, [], [value])
@@ -212,6 +221,38 @@ class _Rewrite:
 _ONNX_FLOATS: dict[type[Attribute], int] = {Float32Type: 1, Float16Type: 10, BFloat16Type: 16}
 
 
+def blocks_of(value: SSAValue, axis: int, user: Operation) -> SSAValue:
+    """The blocks behind a dequantised `value`, if they lie along `axis`; else `value`.
+
+    Transposes in between are made on the codes.
+    """
+    path: list[Sequence[int]] = []
+    root = value
+    while isinstance(root.owner, OnnxOp) and root.owner.op_type == "Transpose":
+        source = root.owner.inputs[0]
+        assert source is not None
+        path.append(root.owner.attr("perm") or list(reversed(range(len(shape_of(source))))))
+        axis = path[-1][axis]
+        root = source
+    if not isinstance(root.owner, DequantizeOp):
+        return value
+    blocks = root.owner.input
+    block = block_of(blocks.type)
+    if block is None or block.shape[axis] == 1:
+        return value
+    for permutation in reversed(path):
+        transpose = TransposeOp(blocks, permutation)
+        transpose.location = user.location
+        Rewriter.insert_op(transpose, InsertPoint.before(user))
+        blocks = transpose.output
+    return blocks
+
+
+def _contract(a: SSAValue, b: SSAValue) -> str:
+    blocks = block_of(a.type) is not None and block_of(b.type) is not None
+    return "block-exact" if blocks else "sequential"
+
+
 def _matmul(rw: _Rewrite) -> None:
     a, b = rw.op.inputs
     assert a is not None
@@ -220,7 +261,7 @@ def _matmul(rw: _Rewrite) -> None:
     left, right = shape_of(a), shape_of(b)
     a = rw.reshape(a, (1, *left)) if len(left) == 1 else a
     b = rw.reshape(b, (*right, 1)) if len(right) == 1 else b
-    y = rw.insert(MatMulOp(a, b, marks=_marks(rw.op, a, b, rw.policy)))
+    y = rw.contract(a, b)
     rw.done(rw.cast(rw.reshape(y, shape_of(output)), element_of(output)))
 
 
@@ -232,7 +273,7 @@ def _gemm(rw: _Rewrite) -> None:
     element = element_of(rw.op.results[0])
     a = rw.transpose(a) if rw.op.attr("transA") else a
     b = rw.transpose(b) if rw.op.attr("transB") else b
-    y = rw.insert(MatMulOp(a, b, marks=_marks(rw.op, a, b, rw.policy)))
+    y = rw.contract(a, b)
     y = _scaled(rw, y, rw.op.attr("alpha"))
     if bias is not None:
         bias = _scaled(rw, rw.cast(bias, element_of(y)), rw.op.attr("beta"))
@@ -253,6 +294,7 @@ def _conv(rw: _Rewrite) -> None:
     assert w is not None
     output = rw.op.results[0]
     strides, pads, dilations = conv_geometry(rw.op, shape_of(x)[2:], shape_of(w)[2:])
+    x, w = blocks_of(x, 1, rw.op), blocks_of(w, 1, rw.op)
     marks = _marks(rw.op, x, w, rw.policy) if shape_of(w)[1] >= MIN_CHANNELS else {}
     groups = int(rw.op.attr("group"))
     conv = ConvOp(x, w, strides=strides, pads=pads, dilations=dilations, groups=groups, marks=marks)

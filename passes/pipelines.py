@@ -54,6 +54,7 @@ STAGES = (
         "import",
         "graph",
         (
+            Step("raise-mx", "before constants fold: blocks that are ONNX's own stay blocks"),
             Step("canonicalize", "what the exporter left behind, so that patterns see through"),
             Step("fold-constants", "what canonicalize made constant need not run"),
             Step("cse", "equal subgraphs are quantised once, not twice"),

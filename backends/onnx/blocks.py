@@ -112,9 +112,10 @@ class BlockWriter:
         attrs = {"axis": axis, "block_size": size, "output_dtype": int(NATIVE[block.format])}
         if self.opset != PORTABLE:
             attrs["precision"] = FLOAT
-        if element.kind == "int":  # ONNX would round to -128, MXINT8 keeps +-127
-            x = self._clipped(x, shape, axis, size, scales)
         codes = self.writer.node("QuantizeLinear", [x, self._readable(scales)], **attrs)
+        if element.kind == "int":  # ONNX rounds to -128 too, MXINT8 keeps +-127
+            lowest = self.writer.constant(np.array(-127, np.int8), "lowest")
+            codes = self.writer.node("Clip", [codes, lowest])
         return self._dequantize(codes, scales, axis, size)
 
     def _times(self, scales: str, factor: float) -> str:
@@ -171,11 +172,6 @@ class BlockWriter:
         if count * size == shape[axis]:
             return scales
         return w.node("Slice", [scales, w.ints(0), w.ints(shape[axis]), w.ints(axis)])
-
-    def _clipped(self, x: str, shape: Sequence[int], axis: int, size: int, scales: str) -> str:
-        w = self.writer
-        limit = w.node("Mul", [self._spread(scales, shape, axis, size), w.f32(127.0)])
-        return w.node("Max", [w.node("Min", [x, limit]), w.node("Neg", [limit])])
 
     def _round_by_arithmetic(
         self, x: str, shape: Sequence[int], axis: int, size: int, element: Element, scales: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mxc import numerics
@@ -117,3 +118,27 @@ def absolute(machine: Machine, op: mx.AbsOp, args: Values) -> Values:
 def scale_by_power_of_two(machine: Machine, op: mx.ScaleByPowerOfTwoOp, args: Values) -> Values:
     """Scale bytes moved."""
     return (numerics.scale_by_power_of_two(args[0], op.exponent.value.data),)
+
+
+@runs(mx.PackOp)
+def pack(machine: Machine, op: mx.PackOp, args: Values) -> Values:
+    """Codes and scales as one block array."""
+    block = mx.block_of(op.output.type)
+    assert block is not None
+    format = numerics.FORMATS[block.format]
+    codes, scales = (np.ascontiguousarray(part) for part in args)
+    return (
+        numerics.BlockArray(
+            codes.view(format.code_dtype), scales.view(np.uint8), format, block.shape
+        ),
+    )
+
+
+@runs(mx.UnpackOp)
+def unpack(machine: Machine, op: mx.UnpackOp, args: Values) -> Values:
+    """The bits of codes and scales, in the types of the results."""
+    parts = (args[0].codes, args[0].scales)
+    return [
+        np.ascontiguousarray(part).view(numpy_dtype(element_of(result)))
+        for part, result in zip(parts, op.results, strict=True)
+    ]

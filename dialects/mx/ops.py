@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     SymbolRefAttr,
     TensorType,
     f32,
+    i8,
     i64,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -35,7 +36,7 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from mxc.dialects.mx.types import BlockType, RecipeAttr, block_of
-from mxc.dialects.types import shape_of
+from mxc.dialects.types import element_of, shape_of, signless
 
 CONTRACTS = ("block-exact", "sequential", "sequential-fma")
 """The named orders in which a contraction may add up; see `mxc.numerics.matmul`."""
@@ -176,6 +177,83 @@ class RequantizeOp(IRDLOperation):
         for value in (self.input, self.output):
             _require_block_rank(self, "C2", value)
         require(self, "C3", self.input.type != self.output.type, "the block type is unchanged")
+
+
+@irdl_op_definition
+class PackOp(IRDLOperation):
+    """The block tensor whose codes and scales are given as tensors of their bits.
+
+    (C1) codes have the output's shape, and 8 bits or the output's element type;
+    (C2) scales have one entry per block, and 8 bits or the output's scale type.
+
+        %q = mx.pack %codes, %scales : tensor<4x64xf8E4M3FN>, tensor<4x2xf8E8M0FNU>
+             -> tensor<4x64x!mx.block<f8E4M3FN, 1x32>>
+    """
+
+    name = "mx.pack"
+    codes = operand_def(AnyTensor)
+    scales = operand_def(AnyTensor)
+    output = result_def(BlockTensor)
+    traits = traits_def(Pure())
+    assembly_format: ClassVar = (
+        "$codes `,` $scales attr-dict `:` type($codes) `,` type($scales) `->` type($output)"
+    )
+
+    def __init__(self, codes: SSAValue, scales: SSAValue, block: BlockType) -> None:
+        super().__init__(
+            operands=[codes, scales], result_types=[TensorType(block, shape_of(codes))]
+        )
+
+    def verify_(self) -> None:
+        _require_parts(self, self.codes, self.scales, self.output)
+
+
+@irdl_op_definition
+class UnpackOp(IRDLOperation):
+    """The codes and the scales of a block tensor, as tensors of their bits.
+
+    (C1) codes have the input's shape, and 8 bits or the input's element type;
+    (C2) scales have one entry per block, and 8 bits or the input's scale type.
+    """
+
+    name = "mx.unpack"
+    input = operand_def(BlockTensor)
+    codes = result_def(AnyTensor)
+    scales = result_def(AnyTensor)
+    traits = traits_def(Pure())
+    assembly_format: ClassVar = (
+        "$input attr-dict `:` type($input) `->` type($codes) `,` type($scales)"
+    )
+
+    def __init__(self, input: SSAValue) -> None:
+        block, shape = block_of(input.type), shape_of(input)
+        assert block is not None
+        super().__init__(
+            operands=[input],
+            result_types=[
+                TensorType(block.element, shape),
+                TensorType(block.scale, grid_shape(shape, block.shape)),
+            ],
+        )
+
+    def verify_(self) -> None:
+        _require_parts(self, self.codes, self.scales, self.input)
+
+
+def grid_shape(shape: Sequence[int], block: Sequence[int]) -> tuple[int, ...]:
+    """How many blocks a tensor of `shape` has along each axis; the last one may be partial."""
+    return tuple(-(-n // b) for n, b in zip(shape, block, strict=True))
+
+
+def _require_parts(op: Operation, codes: SSAValue, scales: SSAValue, whole: SSAValue) -> None:
+    block, shape = block_of(whole.type), shape_of(whole)
+    assert block is not None
+    for label, part, wanted, kind in (
+        ("C1", codes, shape, block.element),
+        ("C2", scales, grid_shape(shape, block.shape), block.scale),
+    ):
+        fits = shape_of(part) == wanted and signless(element_of(part)) in (i8, kind)
+        require(op, label, fits, f"{part.type} is no {'x'.join(map(str, wanted))} of {kind}")
 
 
 class Contraction(IRDLOperation):

@@ -16,7 +16,6 @@ from mxc.dialects.npu.ops import (
     MatMulOp,
     QuantizeOp,
     RequantizeOp,
-    grid_shape,
 )
 
 NPU = Dialect(
@@ -48,5 +47,4 @@ __all__ = [
     "MatMulOp",
     "QuantizeOp",
     "RequantizeOp",
-    "grid_shape",
 ]

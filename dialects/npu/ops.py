@@ -34,7 +34,7 @@ from xdsl.irdl import (
     prop_def,
 )
 
-from mxc.dialects.mx import CONTRACTS, RecipeAttr, broadcast, conv_shape, require
+from mxc.dialects.mx import CONTRACTS, RecipeAttr, broadcast, conv_shape, grid_shape, require
 from mxc.dialects.mx.types import FORMAT_ELEMENTS
 from mxc.dialects.npu.memory import AnyMemRef, memref_of
 
@@ -42,11 +42,6 @@ FORMATS = (*FORMAT_ELEMENTS, "nvfp4")
 
 Bytes = MemRefType[IntegerType]
 Floats = MemRefType[AnyFloat]
-
-
-def grid_shape(shape: Sequence[int], block: Sequence[int]) -> tuple[int, ...]:
-    """How many blocks there are along each axis, the last one possibly not full."""
-    return tuple(-(-size // b) for size, b in zip(shape, block, strict=True))
 
 
 def _shape(value: SSAValue) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from xdsl.builder import ImplicitBuilder
 from xdsl.dialects.arith import (
     AddiOp,
     AndIOp,
+    BitcastOp,
     CmpiOp,
     ConstantOp,
     ExtUIOp,
@@ -31,10 +32,10 @@ from xdsl.ir.affine import AffineMap
 from xdsl.utils.hints import isa
 
 from mxc.dialects import mx, npu
-from mxc.dialects.mx import BlockType, block_of
-from mxc.dialects.npu import grid_shape
+from mxc.dialects.mx import BlockType, block_of, grid_shape
 from mxc.dialects.npu.ops import operand_properties
-from mxc.dialects.types import shape_of
+from mxc.dialects.types import element_of, numeric_bits, shape_of
+from mxc.errors import CannotLower
 from mxc.passes._bufferize.builder import Bufferizer, lowers
 from mxc.passes._bufferize.views import View
 
@@ -122,6 +123,40 @@ def _contract(
     to.bind(op.output, (target,))
 
 
+@lowers(mx.PackOp)
+def _pack(to: Bufferizer, op: mx.PackOp) -> None:
+    to.bind(op.output, (_as_bytes(to, op.codes), _as_bytes(to, op.scales)))
+
+
+def _as_bytes(to: Bufferizer, value: SSAValue) -> View:
+    """The bits of a tensor of 8-bit elements, as i8: itself, or a copy of a float tensor."""
+    (view,) = to.views(value)
+    if view.element == i8:
+        return view
+    if numeric_bits(view.element) != 8:
+        raise CannotLower(f"{value.type} cannot become codes at run time; pack tensors of i8")
+    (target,) = to.allocate(TensorType(i8, view.shape))
+    _bytewise(to, view, target, lambda code: BitcastOp(code, i8))
+    return target
+
+
+@lowers(mx.UnpackOp)
+def _unpack(to: Bufferizer, op: mx.UnpackOp) -> None:
+    for view, result in zip(to.views(op.input), op.results, strict=True):
+        to.bind(result, (_of_bytes(to, view, element_of(result)),))
+
+
+def _of_bytes(to: Bufferizer, view: View, element: Attribute) -> View:
+    """Bytes as elements of 8 bits: themselves, or a copy as floats."""
+    if element == i8:
+        return view
+    if numeric_bits(element) != 8:
+        raise CannotLower(f"codes cannot become {element} at run time; unpack to tensors of i8")
+    (target,) = to.allocate(TensorType(element, view.shape))
+    _bytewise(to, view, target, lambda code: BitcastOp(code, element))
+    return target
+
+
 # -- views
 
 
@@ -197,7 +232,7 @@ def _gather(to: Bufferizer, op: mx.GatherOp) -> None:
 def _bytewise(to: Bufferizer, source: View, target: View, rule: Callable[[SSAValue], Operation]):
     """Sets target to rule(source), byte by byte; the rule builds operations and gives the last."""
     rank = len(source.shape)
-    body = Block(arg_types=[i8, i8])
+    body = Block(arg_types=[source.element, target.element])
     with ImplicitBuilder(body):
         YieldOp(rule(body.args[0]))
     maps = [AffineMapAttr(AffineMap.identity(rank))] * 2

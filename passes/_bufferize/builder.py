@@ -16,8 +16,7 @@ from xdsl.dialects.tensor import EmptyOp, InsertSliceOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.utils.hints import isa
 
-from mxc.dialects.mx import block_of
-from mxc.dialects.npu import grid_shape
+from mxc.dialects.mx import block_of, grid_shape
 from mxc.errors import CannotLower
 from mxc.passes._bufferize.destinations import Destinations, chain
 from mxc.passes._bufferize.liveness import Liveness

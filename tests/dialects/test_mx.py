@@ -33,7 +33,8 @@ GOOD = [
     f"%0 = mx.dequantize %q : {ROW} -> tensor<4x64xf32>",
     f"%0 = mx.requantize %q {{recipe = {RECIPE}}} : {ROW} -> tensor<4x64x!mx.block<i8, 1x32>>",
     f'%0 = mx.matmul %q, %v {{contract = "block-exact"}} : {ROW}, {COLUMN} -> tensor<4x8xf32>',
-    f'%0 = mx.matmul %q, %w {{contract = "sequential"}} : {ROW}, tensor<64x8xf32> -> tensor<4x8xf32>',
+    f'%0 = mx.matmul %q, %w {{contract = "sequential"}} : {ROW}, tensor<64x8xf32> '
+    "-> tensor<4x8xf32>",
     '%0 = mx.conv %i, %k {contract = "sequential", strides = array<i64: 2, 1>, '
     "pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>, groups = 1 : i64} "
     ": tensor<1x32x8x8xf32>, tensor<16x32x3x3xf32> -> tensor<1x16x4x8xf32>",
@@ -47,6 +48,9 @@ GOOD = [
     "-> tensor<4x128x!mx.block<f8E4M3FN, 1x32>>",
     f"%0 = mx.gather %q {{axis = 0 : i64, indices = array<i64: 3, 0>}} : {ROW} "
     "-> tensor<2x64x!mx.block<f8E4M3FN, 1x32>>",
+    '%c, %s = "test.op"() : () -> (tensor<4x64xi8>, tensor<4x2xi8>)\n'
+    f"%0 = mx.pack %c, %s : tensor<4x64xi8>, tensor<4x2xi8> -> {ROW}",
+    f"%0, %1 = mx.unpack %q : {ROW} -> tensor<4x64xf8E4M3FN>, tensor<4x2xf8E8M0FNU>",
     f"%0 = mx.neg %q : {ROW} -> {ROW}",
     f"%0 = mx.abs %q : {ROW} -> {ROW}",
     f"%0 = mx.scale_by_power_of_two %q {{exponent = -3 : i64}} : {ROW} -> {ROW}",
@@ -92,6 +96,24 @@ BAD = [
         f"%0 = mx.requantize %q {{recipe = {RECIPE}}} : {ROW} -> tensor<4x64x!mx.block<i8, 32>>",
     ),
     ("mx.requantize (C3)", f"%0 = mx.requantize %q {{recipe = {RECIPE}}} : {ROW} -> {ROW}"),
+    (
+        "mx.pack (C1)",
+        '%c, %s = "test.op"() : () -> (tensor<4x32xi8>, tensor<4x2xi8>)\n'
+        f"%0 = mx.pack %c, %s : tensor<4x32xi8>, tensor<4x2xi8> -> {ROW}",
+    ),
+    (
+        "mx.pack (C2)",
+        '%c, %s = "test.op"() : () -> (tensor<4x64xi8>, tensor<4x64xi8>)\n'
+        f"%0 = mx.pack %c, %s : tensor<4x64xi8>, tensor<4x64xi8> -> {ROW}",
+    ),
+    (
+        "mx.unpack (C1)",
+        f"%0, %1 = mx.unpack %q : {ROW} -> tensor<4x64xf32>, tensor<4x2xf8E8M0FNU>",
+    ),
+    (
+        "mx.unpack (C2)",
+        f"%0, %1 = mx.unpack %q : {ROW} -> tensor<4x64xi8>, tensor<4x4xi8>",
+    ),
     (
         "mx.matmul (C1)",
         f'%0 = mx.matmul %q, %v {{contract = "any"}} : {ROW}, {COLUMN} -> tensor<4x8xf32>',
