@@ -130,7 +130,7 @@ class ClassGraph:
         """Equal for classes that differ in names only."""
         arcs = tuple((arc.kind, arc.tails, arc.head, arc.cost, arc.saved) for arc in self.arcs)
         ops = {op: index for index, op in enumerate(self.coupled)}
-        uses = tuple((ops.get(use.op, -1), use.operand, use.options) for use in self.uses)
+        uses = tuple((ops.get(use.op, -1), use.options) for use in self.uses)
         return (len(self.nodes), arcs, uses)
 
 
