@@ -14,7 +14,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
 from mxc.constants import ConstantTable
-from mxc.dialects.mx import ConstantOp
+from mxc.dialects import mx, npu
 from mxc.errors import BadInput
 from mxc.inputs import Array, read_npz, write_npz
 from mxc.numerics import BlockArray, format_of
@@ -23,7 +23,9 @@ from mxc.numerics import BlockArray, format_of
 def save_constants(path: Path, ctx: Context, module: ModuleOp) -> None:
     """Writes the constants that `module` refers to."""
     table = ConstantTable.of(ctx)
-    names = dict.fromkeys(op.key for op in module.walk() if isinstance(op, ConstantOp))
+    names = dict.fromkeys(
+        op.key for op in module.walk() if isinstance(op, mx.ConstantOp | npu.ConstantOp)
+    )
     arrays: dict[str, Array] = {}
     for name in names:
         arrays.update(_entries(name, table[name]))
