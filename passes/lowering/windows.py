@@ -124,8 +124,6 @@ def _padding(
     mode, rank = node.attr("auto_pad") or "NOTSET", len(size)
     if mode == "NOTSET":
         pads = node.attr("pads") or [0] * (2 * rank)
-        if min(pads) < 0:
-            raise node.error(f"pads {pads} are negative", "slice the input instead")
         return pads[:rank], pads[rank:]
     if mode == "VALID":
         return [0] * rank, [0] * rank

@@ -97,5 +97,5 @@ def test_linear_attention_is_a_loop_with_its_products_inside() -> None:
 
 
 def test_heads_that_do_not_divide_are_an_error() -> None:
-    with pytest.raises(CannotLower, match="node 'the/node' .Attention.: 4 query heads do not"):
+    with pytest.raises(CannotLower, match=r"node 'the/node' .Attention.: 4 query heads do not"):
         run_node("Attention", qkv(3))

@@ -136,5 +136,7 @@ def test_inputs_meet_their_weights_once_and_the_loop_holds_one_product() -> None
 
 
 def test_an_unknown_activation_is_an_error() -> None:
-    with pytest.raises(CannotLower, match="node 'the/node' .RNN.: activation 'Gauss' is not known"):
+    with pytest.raises(
+        CannotLower, match=r"node 'the/node' .RNN.: activation 'Gauss' is not known"
+    ):
         run_node("RNN", case("RNN", 1), 2, hidden_size=HIDDEN, activations=["Gauss"])
