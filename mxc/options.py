@@ -75,6 +75,7 @@ def _pass_options(options: Options, target: Target) -> dict[str, str]:
         "scale_rule": options.scale_rule or "default",
         "config": str(options.config or ""),
         "layout": options.layout,
+        "scratchpad": str(target.scratchpad.size if target.scratchpad else 0),
     }
 
 

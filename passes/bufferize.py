@@ -22,8 +22,9 @@ Reshapes, slices and transpositions are views (`memref.reinterpret_cast` of a wh
 strides can say it, else copies. A tensor of blocks is two buffers: codes and scales. What is
 returned and is an argument, a constant or another result is copied.
 
-Precondition: the loops level, one function, static shapes. Exact: `tests/passes/test_bufferize.py`
-runs random modules before and after.
+Precondition: the loops level, one function, static shapes. Exact: random modules run before and
+after in `tests/backends/npu/test_random.py`, the cases that are easily got wrong in
+`tests/passes/test_bufferize.py`.
 """
 
 from __future__ import annotations

@@ -97,7 +97,10 @@ STAGES = (
         "machine",
         (
             Step("bufferize", "tensors become buffers, views become offsets"),
-            Step("schedule-dma", "adds buffers of the scratchpad, which need addresses too"),
+            Step(
+                "schedule-dma{capacity=$scratchpad}",
+                "adds buffers of the scratchpad, which need addresses too",
+            ),
             Step("plan-memory", "lifetimes are final: addresses in one arena"),
         ),
         slot="after-tiling",

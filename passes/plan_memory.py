@@ -15,7 +15,7 @@ scratchpad_peak = .., weights = W}` in bytes; the peak is the largest sum of siz
 operation needs, which no plan can go below.
 
 Precondition: `bufferize`. Exact: the interpreter runs the result on one array of bytes, so a wrong
-plan shows as wrong results (`tests/passes/test_plan_memory.py`).
+plan shows as wrong results (`tests/backends/npu/test_random.py`).
 """
 
 from __future__ import annotations

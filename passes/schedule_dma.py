@@ -17,7 +17,7 @@ bytes together works on DRAM, as it did before. A transposed operand is copied a
 and transposed in the scratchpad by its strides, so that a transfer is one contiguous run.
 
 Precondition: `bufferize`; before `plan-memory`, which gives the new buffers their places. Exact:
-values are only copied (`tests/passes/test_schedule_dma.py`).
+values are only copied (`tests/backends/npu/test_random.py` runs modules with and without).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ScheduleDmaPass(ModulePass):
     name = "schedule-dma"
 
     capacity: int = 4194304
-    """Bytes of the scratchpad."""
+    """Bytes of the scratchpad; 0 if the target has none."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for each in list(op.walk()):

@@ -30,9 +30,7 @@ def check(spans: list[Span], plan: Plan) -> None:
 def test_buffers_needed_together_do_not_overlap(spans: list[Span]) -> None:
     plan = allocate(spans, 64)
     check(spans, plan)
-    live = (
-        sum(-(-s.size // 64) * 64 for s in spans if s.first <= t <= s.last) for t in range(60)
-    )
+    live = (sum(-(-s.size // 64) * 64 for s in spans if s.first <= t <= s.last) for t in range(60))
     assert plan.peak == max(live, default=0) <= plan.total
 
 
