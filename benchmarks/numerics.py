@@ -1,8 +1,8 @@
-"""Speed and memory of quantisation: numpy, C, torchao, memcpy, on one core in one run.
+"""Speed and memory of quantisation: numpy, C, torchao, memcpy, one thread each, in one run.
 
     python benchmarks/numerics.py [--size 26] [--repeat 3]
 
-Quantises 2**size f32 values in blocks of 32, best of `repeat` runs. torchao's `to_mx` takes part if
+Quantises 2**size f32 values in blocks of 32; processor time, best of `repeat` runs. torchao's `to_mx` takes part if
 torch==2.13.0 and torchao are installed. The C kernel is compiled with gcc -O3 -march=native and
 compared with memcpy over the same input bytes. Extra memory is the peak of what numpy allocates
 besides the input, the result included, as a multiple of the input.
@@ -36,7 +36,7 @@ KERNEL = """
 #include <time.h>
 static double now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 double b_quantize(int f, int rule, size_t n, const float *x, uint8_t *c, uint8_t *s) {
@@ -59,12 +59,12 @@ Array = NDArray[np.float32]
 
 
 def best(run: Callable[[], object], repeat: int) -> float:
-    """The fastest of some runs, in seconds."""
+    """The fastest of some runs, in seconds of processor time."""
     times: list[float] = []
     for _ in range(repeat):
-        start = time.perf_counter()
+        start = time.process_time()
         run()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-CHUNK = 1 << 15
-"""How many elements are worked on at a time: some buffers of that many f32 fit a level 2 cache."""
+CHUNK = 1 << 16
+"""How many elements are worked on at a time: the buffers stay in a level 2 cache of 1 to 2 MiB."""
 
 
 @dataclass(frozen=True, eq=False)

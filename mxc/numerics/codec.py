@@ -29,74 +29,96 @@ def decode(codes: Array, element: Element) -> NDArray[np.float32]:
 
 
 def encode(values: Array, element: Element, recipe: Recipe, index: Array | int = 0) -> Array:
-    """The codes of scaled values: uint8, or int8 for a two's complement element.
+    """The codes of scaled values, f32 or f64: uint8, or int8 for a two's complement element.
 
-    `values` are f32 or f64, contiguous, and are overwritten. Magnitudes above the largest element
-    saturate (see `Recipe.overflow`). The codes of NaNs are unspecified: NaN lives in the scale of
-    the block (HiFloat8, which has no scale, encodes it). `index` are the places of the elements
-    in the whole tensor, for stochastic rounding.
+    Magnitudes above the largest element saturate (see `Recipe.overflow`). The codes of NaNs are
+    unspecified: NaN lives in the scale of the block (HiFloat8, which has no scale, encodes it).
+    `index` are the places of the elements in the whole tensor, for stochastic rounding.
     """
     if element.kind == "hif8":
         return _encode_hif8(values, element)
-    if element.kind == "int":
-        return _encode_int(values, element, recipe, index)
-    bits = values.view(f"u{values.itemsize}")
-    sign = (bits >> bits.dtype.type(8 * values.itemsize - 8)).astype(np.uint8)
-    np.abs(values, out=values)
+    magnitudes, signs = split_signs(values)
+    np.minimum(magnitudes, limit(element, recipe), out=magnitudes)
+    return encode_magnitudes(magnitudes, signs, element, recipe, index)
+
+
+def limit(element: Element, recipe: Recipe) -> float:
+    """Magnitudes above this encode as this: the largest element, or the first beyond it."""
     special = recipe.overflow == "special" and element.special != "none"
-    np.minimum(values, 2.0 ** (element.emax + 1) if special else element.max, out=values)
+    return 2.0 ** (element.emax + 1) if special else element.max
+
+
+def split_signs(values: Array) -> tuple[Array, NDArray[np.uint8]]:
+    """The magnitudes, NaNs unchanged but for the sign, and bytes with the sign in the top bit."""
+    bits = np.ascontiguousarray(values).view(f"u{values.itemsize}").reshape(values.shape)
+    width = 8 * values.itemsize
+    signs = (bits >> bits.dtype.type(width - 8)).astype(np.uint8)
+    return (bits & bits.dtype.type((1 << (width - 1)) - 1)).view(values.dtype), signs
+
+
+def encode_magnitudes(
+    magnitudes: Array,
+    signs: NDArray[np.uint8],
+    element: Element,
+    recipe: Recipe,
+    index: Array | int = 0,
+) -> Array:
+    """As `encode`, of `split_signs`; overwrites both. Magnitudes are at most `2**(emax + 1)`."""
     if recipe.tie == "even":
-        codes = _nearest_even(values, element)
+        codes = _nearest_even(magnitudes, element)
     else:
-        codes = _by_rule(values, element, recipe, index)
-    if special:
-        np.minimum(codes, element.max_code + 1, out=codes)
-    sign &= 0x80
-    if element.special == "fnuz" or not recipe.negative_zero:
-        sign *= codes != 0
-    sign >>= 8 - element.bits
-    codes |= sign
+        codes = _by_rule(magnitudes, element, recipe, index)
+    special = recipe.overflow == "special" and element.special != "none"
+    np.minimum(codes, element.max_code + special, out=codes)
+    if element.kind == "int":
+        signs >>= 7
+        np.negative(signs, out=signs)  # two's complement: flip the bits and add one
+        codes ^= signs
+        codes -= signs
+        return codes.view(np.int8)
+    signs &= 0x80
+    if not (element.negative_zero and recipe.negative_zero):
+        signs *= codes != 0
+    signs >>= 8 - element.bits
+    codes |= signs
     return codes
 
 
-def _nearest_even(values: Array, element: Element) -> NDArray[np.uint8]:
-    """The codes of magnitudes not above the largest element; overwrites them."""
-    size, fraction = values.itemsize, _FRACTION[values.itemsize]
+def _nearest_even(magnitudes: Array, element: Element) -> NDArray[np.uint8]:
+    """The codes of magnitudes, at most `2**(emax + 1)`; overwrites them.
+
+    Adding the spacing leaves the count in the low bits of the sum, as those of the spacing are 0.
+    All further sums are of bytes, modulo 256.
+    """
+    size, fraction = magnitudes.itemsize, _FRACTION[magnitudes.itemsize]
     drop = fraction - element.mantissa_bits
-    bits = values.view(f"i{size}")
+    bits = magnitudes.view(f"i{size}")
+    if element.kind == "int":
+        magnitudes += 2.0**drop
+        return bits.astype(np.uint8)
     base = _bias(size) + element.emin
     exponent = bits & _exponent_mask(size)
     np.maximum(exponent, base << fraction, out=exponent)
     spacing = exponent + (drop << fraction)
-    values += spacing.view(values.dtype)
-    bits -= spacing
+    magnitudes += spacing.view(magnitudes.dtype)
+    codes = bits.astype(np.uint8)
     exponent >>= drop
-    bits += exponent
-    bits -= base << element.mantissa_bits
-    return bits.astype(np.uint8)
+    codes += exponent.astype(np.uint8)
+    codes -= np.uint8((base << element.mantissa_bits) & 0xFF)
+    return codes
 
 
-def _by_rule(values: Array, element: Element, recipe: Recipe, index: Array | int) -> Array:
+def _by_rule(magnitudes: Array, element: Element, recipe: Recipe, index: Array | int) -> Array:
     """As `_nearest_even`, for the other tie rules."""
-    size, fraction = values.itemsize, _FRACTION[values.itemsize]
+    if element.kind == "int":
+        return _round(magnitudes * 2.0**element.mantissa_bits, recipe, index).astype(np.uint8)
+    size, fraction = magnitudes.itemsize, _FRACTION[magnitudes.itemsize]
     base = _bias(size) + element.emin
-    exponent = values.view(f"i{size}") >> fraction
+    exponent = magnitudes.view(f"i{size}") >> fraction
     np.maximum(exponent, base, out=exponent)
     inverse = (2 * _bias(size) + element.mantissa_bits - exponent) << fraction
-    counts = _round(values * inverse.view(values.dtype), recipe, index)
+    counts = _round(magnitudes * inverse.view(magnitudes.dtype), recipe, index)
     return (counts.astype(np.int64) + ((exponent - base) << element.mantissa_bits)).astype(np.uint8)
-
-
-def _encode_int(values: Array, element: Element, recipe: Recipe, index: Array | int) -> Array:
-    """The codes of a two's complement element: never the most negative one."""
-    limit = element.max_code
-    values *= 1 << element.mantissa_bits
-    if recipe.tie == "even":
-        np.rint(values, out=values)
-        np.clip(values, -limit, limit, out=values)
-        return values.astype(np.int8)
-    magnitudes = np.minimum(_round(np.minimum(np.abs(values), limit), recipe, index), limit)
-    return np.copysign(magnitudes, values).astype(np.int8)
 
 
 def _round(counts: Array, recipe: Recipe, index: Array | int) -> Array:

@@ -68,17 +68,17 @@ class Element:
         """True if the type has a -0."""
         return self.kind == "float" and self.special != "fnuz"
 
-    @property
+    @cached_property
     def max(self) -> float:
         """The largest finite value."""
         return float(self.values[self.max_code])
 
-    @property
+    @cached_property
     def emax(self) -> int:
         """The exponent of the largest finite value: `max = M * 2**emax` with `1 <= M < 2`."""
         return int(np.frexp(self.max)[1]) - 1
 
-    @property
+    @cached_property
     def max_significand(self) -> float:
         """M of `max = M * 2**emax`: the scale rule `rceil` bumps above it."""
         return self.max / 2.0**self.emax

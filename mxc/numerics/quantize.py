@@ -18,7 +18,7 @@ from mxc.numerics.blocks import (
     grid_of,
     plain_dtype,
 )
-from mxc.numerics.codec import encode
+from mxc.numerics.codec import encode, encode_magnitudes, limit, split_signs
 from mxc.numerics.formats import E4M3, Element, Format, format_of
 from mxc.numerics.presets import preset
 from mxc.numerics.recipe import Recipe, default_recipe, with_rule
@@ -88,13 +88,17 @@ def _power_of_two(
     """Formats with an E8M0 scale per block."""
     codes = np.empty(x.shape, format.code_dtype)
     scales = np.empty(grid_of(x.shape, block), np.uint8)
+    # An f32 scaled by its block's amax is below 2**(emax + 1), unless infinities are kept.
+    bounded = x.dtype != np.float64 and (recipe.special, recipe.overflow) == ("nan", "saturate")
     for part, grid in chunks(x.shape, block):
-        work = _padded(x[part], block)
-        amax = block_amax(work, block)
+        magnitudes, signs = split_signs(_padded(x[part], block))
+        amax = block_amax(magnitudes, block)
         scales[grid] = bytes_ = scale_bytes(amax, element, recipe)
-        scale_blocks(work, _RECIPROCALS[bytes_], block)
-        index = _places(x.shape, part, work.shape) if recipe.tie == "stochastic" else 0
-        coded = encode(work, element, recipe, index)
+        scale_blocks(magnitudes, _RECIPROCALS[bytes_], block)
+        index = _places(x.shape, part, signs.shape) if recipe.tie == "stochastic" else 0
+        if not bounded:
+            np.minimum(magnitudes, limit(element, recipe), out=magnitudes)
+        coded = encode_magnitudes(magnitudes, signs, element, recipe, index)
         dead = (bytes_ == NAN_BYTE) | (amax == 0)
         if dead.any():
             _clear(coded, dead, block)
@@ -103,11 +107,11 @@ def _power_of_two(
 
 
 def _padded(part: Array, block: tuple[int, ...]) -> Array:
-    """A copy as f32 or f64, contiguous, with zeros up to whole blocks."""
+    """The values as f32 or f64, contiguous, with zeros up to whole blocks."""
     dtype = np.float64 if part.dtype == np.float64 else np.float32
     full = tuple(g * b for g, b in zip(grid_of(part.shape, block), block, strict=True))
     if full == part.shape:
-        return np.array(part, dtype, order="C")
+        return np.ascontiguousarray(part, dtype)
     work = np.zeros(full, dtype)
     work[tuple(slice(n) for n in part.shape)] = part
     return work
@@ -118,15 +122,13 @@ def _blocked(a: Array, block: tuple[int, ...]) -> Array:
     return a.reshape([d for n, b in zip(a.shape, block, strict=True) for d in (n // b, b)])
 
 
-def block_amax(work: Array, block: tuple[int, ...]) -> Array:
+def block_amax(magnitudes: Array, block: tuple[int, ...]) -> Array:
     """The bits of the largest magnitude of each block; a NaN is larger than everything."""
-    size = work.itemsize
-    bits = work.view(f"u{size}") & np.array((1 << (8 * size - 1)) - 1, f"u{size}")
-    grid = grid_of(work.shape, block)
+    bits = magnitudes.view(f"u{magnitudes.itemsize}")
+    grid = grid_of(bits.shape, block)
     if all(b == 1 for b in block[:-1]):
-        return np.maximum.reduceat(bits.reshape(-1), np.arange(0, bits.size, block[-1])).reshape(
-            grid
-        )
+        starts = np.arange(0, bits.size, block[-1])
+        return np.maximum.reduceat(bits.reshape(-1), starts).reshape(grid)
     bits = _blocked(bits, block)
     for axis in range(len(block)):
         bits = bits.max(2 * axis + 1, keepdims=True)
@@ -174,8 +176,8 @@ def _two_level(x: Array, format: Format, recipe: Recipe, block: tuple[int, ...])
     dec = np.float32(1) / enc
     codes, scales = np.empty(x.shape, np.uint8), np.empty(grid_of(x.shape, block), np.uint8)
     for part, grid in chunks(x.shape, block):
-        work = _padded(x[part], block)
-        bits = block_amax(work, block)
+        magnitudes, signs = split_signs(_padded(x[part], block))
+        bits = block_amax(magnitudes, block)
         tops = bits.view(np.float32)
         bytes_ = encode(tops / np.float32(format.element.max) * enc, E4M3, Recipe())
         bytes_ = np.where(bits > 0, np.maximum(bytes_, 1), 0).astype(np.uint8)
@@ -183,9 +185,10 @@ def _two_level(x: Array, format: Format, recipe: Recipe, block: tuple[int, ...])
         bytes_[poisoned] = 0x7F
         scales[grid] = bytes_
         factors = np.float32(1) / (E4M3.values32[bytes_] * dec)
-        scale_blocks(work, np.minimum(factors, np.finfo(np.float32).max), block)
-        index = _places(x.shape, part, work.shape) if recipe.tie == "stochastic" else 0
-        coded = encode(work, format.element, recipe, index)
+        scale_blocks(magnitudes, np.minimum(factors, np.finfo(np.float32).max), block)
+        np.minimum(magnitudes, format.element.max, out=magnitudes)
+        index = _places(x.shape, part, signs.shape) if recipe.tie == "stochastic" else 0
+        coded = encode_magnitudes(magnitudes, signs, format.element, recipe, index)
         _clear(coded, poisoned | (bits == 0), block)
         codes[part] = coded[tuple(slice(n) for n in codes[part].shape)]
     return BlockArray(codes, scales, format, block, float(dec))
