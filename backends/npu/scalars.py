@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import Float64Type, FloatAttr, IndexType, IntegerAttr, IntegerType
+from xdsl.dialects.builtin import Float64Type, FloatAttr, IndexType, IntegerAttr, IntegerType, f32
 from xdsl.ir import Attribute, Operation
 
 from mxc.backends.npu.ctypes_of import SMALL_FLOATS, c_float, c_integer, c_type
@@ -160,7 +160,7 @@ def _constant(op: arith.ConstantOp, args: Sequence[str]) -> str:
     if not isinstance(value, FloatAttr):
         raise CannotLower(f"arith.constant {value} is no scalar")
     if type(kind) in SMALL_FLOATS:
-        return f"mxnpu_{SMALL_FLOATS[type(kind)]}_from_f32({float(value.value.data).hex()}f)"
+        return f"mxnpu_{SMALL_FLOATS[type(kind)]}_from_f32({c_float(value.value.data, f32)})"
     return c_float(value.value.data, kind)
 
 
