@@ -27,7 +27,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
 
 from mxc.compare import differences
@@ -161,7 +160,7 @@ def _folder_cases(folder: Path) -> Iterator[Case]:
     if not models:
         raise BadInput("there is no test: no model.onnx below this folder", at=str(folder))
     for path in models:
-        model = onnx.load(str(path))
+        model = ModelProto.FromString(path.read_bytes())
         sets = sorted(path.parent.glob("test_data_set_*"))
         data = [
             (_arrays(one, "input", model.graph.input), _arrays(one, "output", model.graph.output))

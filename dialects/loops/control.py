@@ -37,8 +37,8 @@ def repeat(loops: Loops, count: int, carried: Sequence[Tensor], step: Step) -> l
     arguments = [Tensor(arg, t.element) for arg, t in zip(block.args[1:], carried, strict=True)]
     results = step(inside, index, arguments)
     block.add_op(scf.YieldOp(*(t.value for t in results)))
-    bounds = [loops.insert(constant_op(n, IndexType())) for n in (0, count, 1)]
-    op = scf.ForOp(*bounds, [t.value for t in carried], Region(block))
+    low, high, by = (loops.insert(constant_op(n, IndexType())) for n in (0, count, 1))
+    op = scf.ForOp(low, high, by, [t.value for t in carried], Region(block))
     loops.insert(op)
     return [Tensor(value, t.element) for value, t in zip(op.results, carried, strict=True)]
 

@@ -95,8 +95,8 @@ class Axis:
         fraction = np.where(x == low, 1.0, x - low)
         table = np.array([weights(float(f)) for f in fraction])
         count = table.shape[1]
-        first = _first_tap(x, count)
-        indices = first[:, None] + np.arange(count)
+        first: Array = _first_tap(x, count)
+        indices: Array = first[:, None] + np.arange(count)
         if exclude_outside:
             table = np.where((indices < 0) | (indices >= self.size), 0.0, table)
             total = table.sum(axis=1, keepdims=True)

@@ -8,8 +8,8 @@ from xdsl.dialects.builtin import f32
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.loops.scalar import compute_type
-from mxc.passes.lowering.elementwise import sigmoid
-from mxc.passes.lowering.registry import RULES, Node, lowers
+from mxc.passes.lowering.elementwise import Unary, sigmoid, unary
+from mxc.passes.lowering.registry import Node, lowers
 
 
 def relu(k: Body, x: Scalar) -> Scalar:
@@ -43,14 +43,15 @@ def elu(k: Body, x: Scalar, alpha: float) -> Scalar:
     return k.where(x < 0, k.math("expm1", x) * alpha, x)
 
 
-for _name, _function in {
+_BARE: dict[str, Unary] = {
     "Relu": relu,
     "Softplus": softplus,
     "Softsign": lambda k, x: x / (k.abs(x) + 1.0),
     "Mish": lambda k, x: x * k.math("tanh", softplus(k, x)),
     "HardSwish": lambda k, x: x * hard_sigmoid(k, x, 1 / 6, 0.5),
-}.items():
-    RULES[_name] = lambda loops, node, f=_function: loops.map(f, node.tensor(0))
+}
+for _name, _function in _BARE.items():
+    unary(_name, _function)
 
 
 @lowers("Gelu")

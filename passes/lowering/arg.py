@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
-from xdsl.dialects.builtin import Float64Type, IntegerType, f64, i32, i64
+from xdsl.dialects.builtin import Float64Type, f64, i32, i64
 from xdsl.ir.affine import AffineExpr
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor, insert_at, repeat
-from mxc.dialects.types import is_unsigned, signless
+from mxc.dialects.types import integer_width, is_unsigned, signless
 from mxc.passes.lowering.registry import Node, lowers
 
 
@@ -78,8 +78,7 @@ def order_key(k: Body, x: Scalar, largest: bool) -> Scalar:
         bits = k.bitcast(x + 0.0, integer)
         key = k.where(x.is_nan(), top, k.where(bits < 0, bits ^ top, bits))
     elif x.unsigned:
-        assert isinstance(x.type, IntegerType)
-        flipped = x ^ (1 << (x.type.width.data - 1))
+        flipped = x ^ (1 << (integer_width(x.type) - 1))
         key = Scalar(k, flipped.value)
     else:
         key = x
@@ -146,10 +145,9 @@ def _one_by_one(loops: Loops, keys: Tensor, count: int) -> Tensor:
     """The same, each the best of those that come after the previous one."""
     outer, size, inner = keys.shape
     shape = [outer, inner]
-    assert isinstance(keys.element, IntegerType)
-    top = 2 ** (keys.element.width.data - 1) - 1
+    top = 2 ** (integer_width(keys.element) - 1) - 1
     o, c, along = (AffineExpr.dimension(i) for i in range(3))
-    line = [o, along, c]
+    line: list[AffineExpr | int] = [o, along, c]
 
     def remains(k: Body, key: Scalar, previous: Scalar, at: Scalar) -> Scalar:
         later = k.cast(k.index(2), i32) > at
@@ -167,6 +165,7 @@ def _one_by_one(loops: Loops, keys: Tensor, count: int) -> Tensor:
 
     def step(inside: Loops, i: Scalar, carried: list[Tensor]) -> list[Tensor]:
         previous, at, found = carried
+        pairs: list[tuple[Tensor, list[AffineExpr | int]]]
         pairs = [(keys, line), (previous, [o, c]), (at, [o, c])]
         low = inside.fill(shape, keys.element, -top - 1)
         chosen = inside.generic(best, pairs, shape, keys.element, reduce=[size], init=low)

@@ -8,7 +8,6 @@ from xdsl.dialects.builtin import (
     Float8E5M2FNUZType,
     Float8E5M2Type,
     Float8E8M0FNUType,
-    IntegerType,
     f32,
     i1,
     i8,
@@ -18,7 +17,7 @@ from xdsl.ir import Attribute
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.loops.scalar import is_float
-from mxc.dialects.types import signless
+from mxc.dialects.types import integer_width, signless
 from mxc.passes.lowering.registry import Node, lowers
 
 LARGEST: dict[Attribute, float] = {
@@ -42,7 +41,7 @@ def cast(loops: Loops, node: Node) -> Tensor:
         return _to_e8m0(loops, node, x)
     if element in LARGEST and x.element != element:
         return loops.map(lambda k, v: _to_float8(k, v, element, saturate), x, element=element)
-    if is_float(x.element) and isinstance(element, IntegerType) and 1 < element.width.data < 8:
+    if is_float(x.element) and not is_float(element) and 1 < integer_width(element) < 8:
         return loops.map(lambda k, v: k.cast(k.cast(v, i32), element), x, element=element)
     return loops.cast(x, element)
 

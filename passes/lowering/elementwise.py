@@ -9,16 +9,19 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from xdsl.dialects.builtin import IntegerType, i1
+from xdsl.dialects.builtin import i1
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.loops.scalar import compute_type
+from mxc.dialects.types import integer_width
 from mxc.passes.lowering.registry import RULES, Node, lowers
 
 Unary = Callable[[Body, Scalar], Scalar]
+Binary = Callable[[Body, Scalar, Scalar], Scalar]
 
 
-def _unary(op_type: str, function: Unary) -> None:
+def unary(op_type: str, function: Unary) -> None:
+    """Registers `op_type` as `function` of every element."""
     RULES[op_type] = lambda loops, node: loops.map(function, node.tensor(0))
 
 
@@ -43,7 +46,7 @@ def sign(k: Body, x: Scalar) -> Scalar:
     return k.where(x.is_nan(), x, value) if x.is_float else value
 
 
-for _name, _function in {
+_UNARY: dict[str, Unary] = {
     "Abs": lambda k, x: k.abs(x),
     "Neg": lambda k, x: -x,
     "Sigmoid": sigmoid,
@@ -51,8 +54,9 @@ for _name, _function in {
     "Reciprocal": lambda k, x: 1.0 / x,
     "Not": lambda k, x: ~x,
     "BitwiseNot": lambda k, x: ~x,
-}.items():
-    _unary(_name, _function)
+}
+for _name, _function in _UNARY.items():
+    unary(_name, _function)
 
 for _name, _math_name in {
     "Acos": "acos",
@@ -75,7 +79,7 @@ for _name, _math_name in {
     "Tan": "tan",
     "Tanh": "tanh",
 }.items():
-    _unary(_name, _math(_math_name))
+    unary(_name, _math(_math_name))
 
 
 def constant_scalar(node: Node, index: int) -> Any:
@@ -111,7 +115,7 @@ def _mapped(op_type: str, function: Callable[..., Scalar]) -> None:
     RULES[op_type] = lambda loops, node: mapped(loops, node, function)
 
 
-for _name, _binary in {
+_BINARY: dict[str, Binary] = {
     "Add": lambda k, a, b: a + b,
     "Sub": lambda k, a, b: a - b,
     "Mul": lambda k, a, b: a * b,
@@ -128,18 +132,43 @@ for _name, _binary in {
     "Greater": lambda k, a, b: a > b,
     "GreaterOrEqual": lambda k, a, b: a >= b,
     "PRelu": lambda k, x, slope: k.where(x < 0, x * slope, x),
-    "Where": lambda k, condition, a, b: k.where(condition, a, b),
-}.items():
+}
+for _name, _binary in _BINARY.items():
     _mapped(_name, _binary)
 
-for _name, _fold in {
+
+def _where(k: Body, condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
+    return k.where(condition, a, b)
+
+
+_mapped("Where", _where)
+
+_FOLDED: dict[str, Binary] = {
     "Max": lambda k, a, b: k.maximum(a, b),
     "Min": lambda k, a, b: k.minimum(a, b),
     "Sum": lambda k, a, b: a + b,
-}.items():
-    _mapped(_name, lambda k, *values, fold=_fold: reduce(lambda a, b: fold(k, a, b), values))
+}
 
-_mapped("Mean", lambda k, *values: reduce(lambda a, b: a + b, values) / float(len(values)))
+
+def _folded(op_type: str, fold: Binary) -> None:
+    def body(k: Body, *values: Scalar) -> Scalar:
+        return reduce(lambda a, b: fold(k, a, b), values)
+
+    _mapped(op_type, body)
+
+
+for _name, _fold in _FOLDED.items():
+    _folded(_name, _fold)
+
+
+@lowers("Mean")
+def mean(loops: Loops, node: Node) -> Tensor:
+    """The sum, in order, over the number of inputs."""
+
+    def body(k: Body, *values: Scalar) -> Scalar:
+        return reduce(lambda a, b: a + b, values) / float(len(values))
+
+    return mapped(loops, node, body)
 
 
 @lowers("Identity")
@@ -191,8 +220,7 @@ def bit_shift(loops: Loops, node: Node) -> Tensor:
     left = node.attr("direction") == "LEFT"
 
     def body(k: Body, x: Scalar, amount: Scalar) -> Scalar:
-        assert isinstance(x.type, IntegerType)
-        width = x.type.width.data
+        width = integer_width(x.type)
         inside = amount < width
         if not amount.unsigned:
             inside = inside & (amount >= 0)

@@ -25,7 +25,7 @@ def range_(loops: Loops, node: Node) -> Tensor:
         position = k.cast(k.index(0), element)
         return start + k.cast(position, delta.type) * delta
 
-    pairs = [(node.tensor(0), []), (node.tensor(2), [])]
+    pairs: list[tuple[Tensor, list[AffineExpr]]] = [(node.tensor(0), []), (node.tensor(2), [])]
     return loops.generic(body, pairs, node.shape(), element)
 
 

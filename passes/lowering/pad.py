@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Callable, Sequence
 
 from mxc.dialects.loops import Loops, Tensor
 from mxc.passes.lowering._take import take
 from mxc.passes.lowering.registry import Node, lowers
 
-_NUMPY_MODES = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+
+def _reflect(i: int, size: int) -> int:
+    """The element that lies at `i` if the axis swings to and fro, its ends not repeated."""
+    period = max(2 * (size - 1), 1)
+    return min(i % period, period - i % period) if size > 1 else 0
+
+
+_MODES: dict[str, Callable[[int, int], int]] = {
+    "reflect": _reflect,
+    "edge": lambda i, size: min(max(i, 0), size - 1),
+    "wrap": lambda i, size: i % size,
+}
+"""Which element of an axis of `size` elements a place outside it repeats."""
 
 
 def crop(loops: Loops, x: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
@@ -33,14 +43,15 @@ def pad(loops: Loops, node: Node) -> Tensor:
     if mode == "constant":
         inner = crop(loops, x, before, after)
         return surround(loops, node, inner, [max(b, 0) for b in before])
-    if mode not in _NUMPY_MODES:
+    if mode not in _MODES:
         raise node.error(f"mode={mode} is not known")
     x = crop(loops, x, before, after)
     for axis in range(x.rank):
         width = max(before[axis], 0), max(after[axis], 0)
         if any(width):
-            source = np.pad(np.arange(x.shape[axis]), width, mode=_NUMPY_MODES[mode])  # pyright: ignore
-            x = take(loops, x, axis, [int(i) for i in source])
+            size = x.shape[axis]
+            places = range(-width[0], size + width[1])
+            x = take(loops, x, axis, [_MODES[mode](i, size) for i in places])
     return x
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import Float64Type, IntegerType, f64, i64
+from xdsl.dialects.builtin import Float64Type, f64, i64
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.loops.scalar import compute_type, is_float
+from mxc.dialects.types import integer_width
 from mxc.passes.lowering.elementwise import mapped
 from mxc.passes.lowering.registry import Node, lowers
-
-
-def _width(x: Scalar) -> int:
-    assert isinstance(x.type, IntegerType)
-    return x.type.width.data
 
 
 def integer_power(k: Body, base: Scalar, exponent: Scalar) -> Scalar:
     """The power, wrapping, by squares; of a negative exponent the quotient 1 / base^n."""
     result, square = k.like(1, base), base
-    for bit in range(_width(exponent)):
+    for bit in range(integer_width(exponent.type)):
         odd = ((exponent >> bit) & 1).ne(0)
         result = k.where(odd, result * square, result)
         square = square * square
@@ -62,17 +58,21 @@ def long_remainder(k: Body, a: Scalar, b: Scalar) -> Scalar:
     """The same for any f64 magnitudes, in steps of 2^24.
 
     b is split into halves of 27 and 26 bits, so that both products with a quotient of 25 bits are
-    exact. The quotient is rounded to nearest, which keeps the differences within 53 bits.
+    exact. The quotient is rounded to nearest, which keeps the differences within 53 bits. Of a
+    number near the largest, whose products would overflow, the half is taken first.
     """
     high = k.bitcast(k.bitcast(b, i64) & -(2**26), f64)
-    low, rest = b - high, a
+    huge = a > float(2**1000)
+    low, rest = b - high, k.where(huge, a * 0.5, a)
     for shift in range(2112, -1, -24):
         scaled = _scaled(b, shift)
         quotient = k.math("roundeven", rest / scaled)
         left = (rest - quotient * _scaled(high, shift)) - quotient * _scaled(low, shift)
         left = k.where(left < 0, left + scaled, left)
         rest = k.where(rest < scaled, rest, left)
-    return rest
+    gap = b - rest
+    doubled = k.where(rest < gap, rest + rest, rest - gap)
+    return k.where(huge, doubled, rest)
 
 
 def _scaled(x: Scalar, shift: int) -> Scalar:

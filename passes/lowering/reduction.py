@@ -104,7 +104,7 @@ def _reduction(op_type: str, reduce: Reduction) -> None:
     RULES[op_type] = rule
 
 
-for _name, _reduce in {
+_REDUCTIONS: dict[str, Reduction] = {
     "ReduceL1": _l1,
     "ReduceL2": _l2,
     "ReduceLogSum": _log_sum,
@@ -115,5 +115,6 @@ for _name, _reduce in {
     "ReduceProd": _prod,
     "ReduceSum": lambda loops, x, axes: loops.sum(x, axes),
     "ReduceSumSquare": _sum_square,
-}.items():
+}
+for _name, _reduce in _REDUCTIONS.items():
     _reduction(_name, _reduce)

@@ -15,7 +15,7 @@ from xdsl.ir.affine import AffineExpr
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.loops.scalar import compute_type, is_float
-from mxc.dialects.types import is_unsigned
+from mxc.dialects.types import integer_width, is_unsigned
 from mxc.passes.lowering import _sampling as sampling
 from mxc.passes.lowering._sampling import Axis
 from mxc.passes.lowering._take import affine_position, take
@@ -31,7 +31,7 @@ def resize(loops: Loops, node: Node) -> Tensor:
         return _nearest(loops, node, x, axes)
     kind = compute_type(x.element)
     if not is_float(kind):
-        kind = f32 if kind.width.data < 32 else f64  # pyright: ignore
+        kind = f32 if integer_width(kind) < 32 else f64
     result = loops.cast(x, kind)
     for a, axis in axes.items():
         indices, weights = axis.taps(_weights(node, axis), bool(node.attr("exclude_outside")))

@@ -96,6 +96,8 @@ def test_remainders_at_the_corners() -> None:
     inf, nan = np.inf, np.nan
     a = np.array([0.0, -0.0, inf, 1, 3, -3, nan, 5.5, -5.5, 1e300], np.float64)
     b = np.array([-2.0, 2.0, 2, 0, inf, inf, 1, -2, 2, 3e-300], np.float64)
+    most = np.finfo(np.float64).max
+    a, b = np.append(a, [most, most, -most]), np.append(b, [1.0, most / 3, 5e-324])
     for fmod, want in ((1, np.fmod), (0, np.mod)):
         (got,) = run_node("Mod", [a, b], fmod=fmod)
         with np.errstate(all="ignore"):
