@@ -75,7 +75,7 @@ def test_a_vendors_backend_is_loaded_by_name() -> None:
 @pytest.mark.usefixtures("vendors")
 def test_broken_backends_are_listed_with_their_errors() -> None:
     errors = {listing.name: listing.error for listing in list_backends()}
-    assert list(errors)[0] == "npu"
+    assert next(iter(errors)) == "npu"
     assert errors["acme"] is None
     assert "made for API 0, this is 1" in str(errors["old"])
     assert "no licence" in str(errors["angry"])
@@ -91,12 +91,14 @@ def test_a_broken_backend_disturbs_nobody_else() -> None:
 
 
 def test_an_unknown_backend() -> None:
-    with pytest.raises(BadInput, match="no backend named 'gpu'; installed: .*npu"):
+    with pytest.raises(BadInput, match=r"no backend named 'gpu'; installed: .*npu"):
         load_backend("gpu")
 
 
 def test_two_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     twice = [EntryPoint("npu", "acme:Backend", mxc.backends.GROUP)]
     monkeypatch.setattr(mxc.backends, "entry_points", lambda group: twice)
-    with pytest.raises(BackendError, match="offered twice, by acme:Backend and mxc.backends.npu"):
+    with pytest.raises(
+        BackendError, match=r"offered twice, by acme:Backend and mxc\.backends\.npu"
+    ):
         load_backend("npu")

@@ -105,7 +105,8 @@ def test_a_loop_that_never_runs_gives_the_first_value() -> None:
 BLOCKS = """func.func @main(%x: tensor<4x64xf32>) -> tensor<{shape}xf32> {{
   %q = mx.quantize %x {{recipe = #mx.recipe<rceil, special = nan, tie = even, min_scale_byte = 0>}}
       : tensor<4x64xf32> -> tensor<4x64x!mx.block<{element}, 1x32>>
-  %r = {op} : tensor<4x64x!mx.block<{element}, 1x32>> -> tensor<{shape}x!mx.block<{element}, {block}>>
+  %r = {op} : tensor<4x64x!mx.block<{element}, 1x32>>
+      -> tensor<{shape}x!mx.block<{element}, {block}>>
   %y = mx.dequantize %r : tensor<{shape}x!mx.block<{element}, {block}>> -> tensor<{shape}xf32>
   func.return %y : tensor<{shape}xf32>
 }}"""

@@ -3,7 +3,6 @@
 import ctypes
 import subprocess
 from importlib.resources import files
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np

@@ -14,8 +14,7 @@ WRONG = {
     "npu.buffer (C2)": '%b = npu.buffer {space = "dram", offset = -64 : i64} : memref<4xf32>',
     "npu.buffer (C3)": '%b = npu.buffer {space = "dram", offset = 0 : i64} '
     ": memref<4xf32, strided<[2]>>",
-    "npu.dma_start (C1)": "%e = npu.dma_start %x, %s "
-    ': memref<8xf32>, memref<4xf32, "scratchpad">',
+    "npu.dma_start (C1)": '%e = npu.dma_start %x, %s : memref<8xf32>, memref<4xf32, "scratchpad">',
     "npu.dma_start (C2)": "%e = npu.dma_start %x, %x : memref<8xf32>, memref<8xf32>",
 }
 
