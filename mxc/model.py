@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ class Model:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     """The interface, in the types of the ONNX model, whatever the level of the module."""
+
+    bound: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    """Inputs of the ONNX model that have become constants, and their values."""
 
 
 @cache
@@ -58,7 +61,7 @@ def import_model(path: Path, options: Options) -> Model:
     module.verify()
     inputs, outputs = ports(module)
     _keep_interface(module, options)
-    return Model(imported.name, imported.ctx, module, inputs, outputs)
+    return Model(imported.name, imported.ctx, module, inputs, outputs, imported.bound)
 
 
 def _keep_interface(module: ModuleOp, options: Options) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper
 
-from mxc.driver import Model, Options
 from mxc.inputs import Array
+from mxc.model import Model
 
 
 def float_model(
-    path: Path, model: Model, options: Options, inputs: Sequence[Array]
+    path: Path, model: Model, inputs: Sequence[Array]
 ) -> tuple[str | None, list[Array]]:
     """What could run the ONNX model at `path`, and its outputs for `inputs`.
 
@@ -24,7 +23,7 @@ def float_model(
     opsets up to 26); None and no outputs where both refuse.
     """
     feeds = {port.name: array for port, array in zip(model.inputs, inputs, strict=True)}
-    feeds |= _bound(path, options.values)
+    feeds |= model.bound
     names = [port.name for port in model.outputs]
     for run, by in ((_onnxruntime, onnxruntime), (_onnx, onnx)):
         try:
@@ -58,21 +57,3 @@ def _onnx(path: Path, feeds: Mapping[str, Array], names: Sequence[str]) -> list[
     evaluator: Any = ReferenceEvaluator(str(path))
     outputs = evaluator.run(list(names), dict(feeds))
     return [np.asarray(one) for one in outputs]
-
-
-def _bound(path: Path, values: Mapping[str, str]) -> dict[str, Array]:
-    """The arrays of the inputs that `--input-value` binds."""
-    if not values:
-        return {}
-    graph = onnx.ModelProto.FromString(path.read_bytes()).graph
-    kinds = {one.name: one.type.tensor_type for one in graph.input}
-    return {name: _array(text, kinds[name]) for name, text in values.items()}
-
-
-def _array(text: str, kind: Any) -> Array:
-    dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-    shape = [dim.dim_value for dim in kind.shape.dim]
-    if kind.elem_type == TensorProto.BOOL:
-        return np.full(shape, text.lower() in ("true", "1"))
-    numbers = np.array([float(part) for part in text.split(",")])
-    return np.broadcast_to(numbers, shape).astype(dtype)

@@ -157,7 +157,7 @@ def verify_model(
     """
     done = execute(model, options, inputs, each_pass=each_pass, progress=progress)
     progress("reference")
-    reference, floats = float_model(path, model, options, inputs)
+    reference, floats = float_model(path, model, inputs)
     outputs = [
         output_error(port.name, array, wanted)
         for port, array, wanted in zip(model.outputs, done.compiled, floats, strict=False)

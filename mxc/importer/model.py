@@ -30,6 +30,8 @@ class Imported:
     """Owns the module's constants: `ConstantTable.of(ctx)`."""
     module: ModuleOp
     name: str
+    bound: Mapping[str, Array]
+    """The inputs that `values` made constants, in the type and shape of the model."""
 
 
 def import_model(
@@ -62,6 +64,7 @@ def import_model(
         tracer = Tracer(model, has_lowering)
         scope = Scope(opset=model.opset)
         inputs = _bind_inputs(tracer, scope, pins, values or {}, input_shapes or {})
+        bound = {name: _content(scope, name) for name in values or {}}
         tracer.graph(model.graph, scope)
         ctx = new_context()
         outputs = _outputs(model, scope)
@@ -70,7 +73,15 @@ def import_model(
         raise error.within(str(path)) from error.__cause__
     except RecursionError as error:
         raise ImportFailed("the model is nested too deeply", at=str(path)) from error
-    return Imported(ctx, module, path.stem)
+    return Imported(ctx, module, path.stem, bound)
+
+
+def _content(scope: Scope, name: str) -> Array:
+    """The content of the constant `name`."""
+    value = scope.values[name]
+    assert isinstance(value, Value)
+    assert value.const is not None
+    return value.const
 
 
 def _inputs(model: Model) -> list[ValueInfoProto]:

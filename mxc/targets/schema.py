@@ -178,8 +178,10 @@ def _documentation(hint: Any) -> str:
 
 def _table_of(kind: Any) -> type[Any] | None:
     """The dataclass that `kind` is, or is when it is not None."""
-    options = get_args(kind) or (kind,)
-    return next((option for option in options if is_dataclass(option)), None)  # type: ignore
+    for option in get_args(kind) or (kind,):
+        if isinstance(option, type) and is_dataclass(option):
+            return option
+    return None
 
 
 def _value(hint: Any, value: Any, at: str) -> Any:
