@@ -9,6 +9,7 @@ to nearest even in one IEEE addition.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,8 @@ def limit(element: Element, recipe: Recipe) -> float:
 
 
 def split_signs(values: Array) -> tuple[Array, NDArray[np.uint8]]:
-    """The magnitudes, NaNs unchanged but for the sign, and bytes with the sign in the top bit."""
-    bits = np.ascontiguousarray(values).view(f"u{values.itemsize}").reshape(values.shape)
-    width = 8 * values.itemsize
-    signs = (bits >> bits.dtype.type(width - 8)).astype(np.uint8)
-    return (bits & bits.dtype.type((1 << (width - 1)) - 1)).view(values.dtype), signs
+    """The magnitudes, and the signs as bytes: 1 for negative numbers, zeros and NaNs."""
+    return np.abs(values), np.signbit(values).view(np.uint8)
 
 
 def encode_magnitudes(
@@ -69,17 +67,15 @@ def encode_magnitudes(
     else:
         codes = _by_rule(magnitudes, element, recipe, index)
     special = recipe.overflow == "special" and element.special != "none"
-    np.minimum(codes, element.max_code + special, out=codes)
+    np.minimum(codes, _filled(codes.shape, "u1", element.max_code + special), out=codes)
     if element.kind == "int":
-        signs >>= 7
         np.negative(signs, out=signs)  # two's complement: flip the bits and add one
         codes ^= signs
         codes -= signs
         return codes.view(np.int8)
-    signs &= 0x80
     if not (element.negative_zero and recipe.negative_zero):
         signs *= codes != 0
-    signs >>= 8 - element.bits
+    signs *= np.uint8(element.sign_bit)  # numpy shifts bytes one by one, but multiplies many
     codes |= signs
     return codes
 
@@ -98,7 +94,7 @@ def _nearest_even(magnitudes: Array, element: Element) -> NDArray[np.uint8]:
         return bits.astype(np.uint8)
     base = _bias(size) + element.emin
     exponent = bits & _exponent_mask(size)
-    np.maximum(exponent, base << fraction, out=exponent)
+    np.maximum(exponent, _filled(exponent.shape, f"i{size}", base << fraction), out=exponent)
     spacing = exponent + (drop << fraction)
     magnitudes += spacing.view(magnitudes.dtype)
     codes = bits.astype(np.uint8)
@@ -106,6 +102,14 @@ def _nearest_even(magnitudes: Array, element: Element) -> NDArray[np.uint8]:
     codes += exponent.astype(np.uint8)
     codes -= np.uint8((base << element.mantissa_bits) & 0xFF)
     return codes
+
+
+@lru_cache(maxsize=8)
+def _filled(shape: tuple[int, ...], dtype: str, value: int) -> Array:
+    """A constant array: numpy's minimum and maximum are slow with a scalar operand."""
+    array = np.full(shape, value, dtype)
+    array.flags.writeable = False
+    return array
 
 
 def _by_rule(magnitudes: Array, element: Element, recipe: Recipe, index: Array | int) -> Array:

@@ -94,7 +94,7 @@ def _power_of_two(
         magnitudes, signs = split_signs(_padded(x[part], block))
         amax = block_amax(magnitudes, block)
         scales[grid] = bytes_ = scale_bytes(amax, element, recipe)
-        scale_blocks(magnitudes, _RECIPROCALS[bytes_], block)
+        scale_blocks(magnitudes, np.take(_RECIPROCALS, bytes_, mode="clip"), block)
         index = _places(x.shape, part, signs.shape) if recipe.tie == "stochastic" else 0
         if not bounded:
             np.minimum(magnitudes, limit(element, recipe), out=magnitudes)

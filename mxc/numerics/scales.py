@@ -57,27 +57,29 @@ def scale_bytes(amax_bits: NDArray[Any], element: Element, recipe: Recipe) -> ND
     if recipe.min_amax:
         floor = np.array(recipe.min_amax, f"f{size}").view(amax_bits.dtype)
         amax_bits = np.maximum(amax_bits, floor)
-    exponent, fraction = _split(amax_bits, fraction_bits)
-    bump = fraction >= bump_threshold(element, recipe.scale_rule, fraction_bits)
-    bias = (1 << (8 * size - 2 - fraction_bits)) - 1
-    byte = exponent + bump - (bias + element.emax - 127)
-    byte = np.clip(byte, recipe.min_scale_byte, MAX_BYTE)
-    byte[amax_bits == 0] = 0
-    byte[amax_bits == infinity] = MAX_BYTE if recipe.special == "saturate" else NAN_BYTE
-    byte[amax_bits > infinity] = NAN_BYTE
+    bits = _normalised(amax_bits, fraction_bits) if element.emax == 0 else amax_bits
+    # A fraction from the threshold on carries into the exponent field: the bump.
+    carry = (1 << fraction_bits) - bump_threshold(element, recipe.scale_rule, fraction_bits)
+    byte = (bits + bits.dtype.type(carry)) >> bits.dtype.type(fraction_bits)
+    byte = byte.view(f"i{size}")
+    byte -= (1 << (8 * size - 2 - fraction_bits)) - 1 + element.emax - 127
+    np.maximum(byte, recipe.min_scale_byte, out=byte)
+    np.minimum(byte, MAX_BYTE, out=byte)
+    if recipe.min_scale_byte:
+        byte[amax_bits == 0] = 0
+    special = amax_bits >= infinity
+    if special.any():
+        byte[special] = MAX_BYTE if recipe.special == "saturate" else NAN_BYTE
+        byte[amax_bits > infinity] = NAN_BYTE
     return byte.astype(np.uint8)
 
 
-def _split(bits: NDArray[Any], fraction_bits: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The exponent field and the fraction, as signed integers of the same size.
+def _normalised(bits: NDArray[Any], fraction_bits: int) -> NDArray[Any]:
+    """The bits with the fractions of subnormals as if field 0 were one binade of normal numbers.
 
-    A subnormal is normalised as far as it matters: the upper half of them has the exponent of
-    field 0. The others get fraction 0, as their scale is clamped to byte 0, bumped or not.
+    For an element with `emax` 0 the upper half of the subnormals may be bumped to byte 1; the
+    others have byte 0 anyway. For a larger `emax` all have.
     """
-    signed = bits.view(f"i{bits.dtype.itemsize}")
-    one = 1 << fraction_bits
-    exponent, fraction = signed >> fraction_bits, signed & (one - 1)
-    subnormal = exponent == 0
-    if subnormal.any():
-        fraction[subnormal] = np.maximum(2 * fraction[subnormal] - one, 0)
-    return exponent, fraction
+    one = bits.dtype.type(1 << fraction_bits)
+    upper = np.where(bits >= one // 2, 2 * bits - one, 0)
+    return np.where(bits < one, upper, bits).astype(bits.dtype)
