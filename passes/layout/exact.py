@@ -16,13 +16,21 @@ from math import prod
 
 from mxc.passes.layout.build import build_graph
 from mxc.passes.layout.graph import ClassGraph, Graph
-from mxc.passes.layout.milp import solve_programme
 from mxc.passes.layout.plan import ClassPlan, Plan, check_plan
 from mxc.passes.layout.problem import UNIT, Problem
 from mxc.passes.layout.steiner import MAX_TERMINALS, NoPlan, solve_class, terminals
 
 MAX_COMBINATIONS = 729
 """Combinations of axes of one class, or of one elimination step."""
+
+
+def _programme(
+    classes: Sequence[ClassGraph], *, noise: int | None = None, saved: int | None = None
+) -> tuple[int, list[ClassPlan]]:
+    """The integer programme; the solver is loaded when it is needed, which is rare."""
+    from mxc.passes.layout.milp import solve_programme
+
+    return solve_programme(classes, noise=noise, saved=saved)
 
 
 def exact(problem: Problem) -> Plan:
@@ -33,7 +41,7 @@ def exact(problem: Problem) -> Plan:
     else:
         noise = None if problem.noise_budget is None else int(problem.noise_budget * UNIT)
         saved = None if problem.saved_budget is None else problem.saved_budget * UNIT
-        _, classes = solve_programme(graph.classes, noise=noise, saved=saved)
+        _, classes = _programme(graph.classes, noise=noise, saved=saved)
     plan = Plan("exact", problem, graph, tuple(classes))
     check_plan(plan)
     return plan
@@ -67,11 +75,11 @@ def solve_component(classes: Sequence[ClassGraph]) -> tuple[int, list[ClassPlan]
     """The least objective of classes that share ops with a choice of axis, and a plan."""
     choices = {use.op: use.choices for part in classes for use in part.uses if use.choices > 1}
     if any(_too_hard(part, choices) for part in classes):
-        return solve_programme(classes)
+        return _programme(classes)
     tables = [_Table.of_class(part, choices) for part in classes]
     picked = _eliminate(tables, choices)
     if picked is None:
-        return solve_programme(classes)
+        return _programme(classes)
     solved = [solve_class(part, picked) for part in classes]
     return sum(cost for cost, _ in solved), [plan for _, plan in solved]
 

@@ -17,8 +17,7 @@ from typing import Any, Literal
 from mxc.errors import BadInput
 from mxc.passes.layout.exact import solve_component
 from mxc.passes.layout.graph import Arc, ClassGraph, GraphUse, Node
-from mxc.passes.layout.milp import Infeasible
-from mxc.passes.layout.plan import Costs, Plan, axis_of
+from mxc.passes.layout.plan import Costs, Infeasible, Plan, axis_of
 from mxc.passes.layout.problem import UNIT, Prices
 from mxc.passes.layout.steiner import NoPlan
 

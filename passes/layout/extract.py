@@ -65,6 +65,7 @@ class Extraction:
     problem: Problem
     values: Mapping[str, SSAValue]
     contractions: Mapping[str, ContractionOp]
+    """All of them, with marked operands or without."""
     views: Mapping[str, Operation]
     """The op that makes each view, by the name of its output."""
     recipes: Mapping[str, RecipeAttr]
@@ -162,6 +163,9 @@ class _Walk:
         name = _name(op)
         for index, result in enumerate(op.results):
             self._value(result, name if index == 0 else f"{name}#{index}", "activation")
+        for block in (block for region in op.regions for block in region.blocks):
+            for index, argument in enumerate(block.args):  # what a loop carries
+                self._value(argument, f"{name}@{index}", "activation")
         if any(result is self.loss for result in op.results):
             self.phase = 1
 
@@ -195,12 +199,12 @@ class _Walk:
             if mark is not None and recipe is not None
         ]
         self._reads(op, [value for value, _, mark, _ in sides if mark is None])
+        name, count = _name(op), 1
+        while name in self.contractions:
+            count += 1
+            name = f"{_name(op)}~{count}"
+        self.contractions[name] = op
         if operands:
-            name, count = _name(op), 1
-            while name in self.contractions:
-                count += 1
-                name = f"{_name(op)}~{count}"
-            self.contractions[name] = op
             self.uses.append(Contraction(name, tuple(operands), self.phase))
 
     def _format(self, format: str, recipe: RecipeAttr) -> str:

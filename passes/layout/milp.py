@@ -24,13 +24,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from mxc.errors import MxcError
 from mxc.passes.layout.graph import ClassGraph, GraphUse
-from mxc.passes.layout.plan import ClassPlan
-
-
-class Infeasible(MxcError):
-    """No plan keeps within the budgets."""
+from mxc.passes.layout.plan import ClassPlan, Infeasible
 
 
 @dataclass

@@ -14,6 +14,10 @@ from mxc.passes.layout.problem import UNIT, Problem
 ArcFilter = Callable[[ClassGraph, Arc], bool]
 
 
+class Infeasible(MxcError):
+    """No plan keeps within the budgets."""
+
+
 @dataclass(frozen=True)
 class Costs:
     """What a plan costs. Amounts are in units of 1/1024 byte, noise in 1/1024 element."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from xdsl.dialects.builtin import StringAttr, TensorType
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from mxc import numerics
@@ -140,15 +140,15 @@ class _Maker:
 
     def _behind(self, op: Operation, values: Sequence[SSAValue]) -> SSAValue:
         """Inserts `op` behind the last of the definitions of `values`, with that one's location."""
-        owners = [value.owner for value in values if isinstance(value.owner, Operation)]
-        if not owners:
-            block = values[0].owner
-            assert not isinstance(block, Operation)
+        block = max((_home(value) for value in values), key=_depth)
+        last: Operation | None = None
+        for value in values:
+            owner = value.owner
+            if isinstance(owner, Operation) and owner.parent is block:
+                last = owner if last is None or last.is_before_in_block(owner) else last
+        if last is None:
             Rewriter.insert_op(op, InsertPoint.at_start(block))
             return op.results[0]
-        last = owners[0]
-        for owner in owners[1:]:
-            last = owner if last.is_before_in_block(owner) else last
         op.location = last.location
         Rewriter.insert_op(op, InsertPoint.after(last))
         return op.results[0]
@@ -267,6 +267,21 @@ class _Maker:
             if not straight[axis]:
                 value = self._behind(GatherOp(value, axis, list(positions)), [value])
         return value
+
+
+def _home(value: SSAValue) -> Block:
+    """The block in which `value` is defined."""
+    block = value.owner.parent if isinstance(value.owner, Operation) else value.owner
+    assert block is not None
+    return block
+
+
+def _depth(block: Block) -> int:
+    """How many operations are around `block`."""
+    depth, parent = 0, block.parent_op()
+    while parent is not None:
+        depth, parent = depth + 1, parent.parent_op()
+    return depth
 
 
 def op_shape(op: OnnxOp) -> tuple[int, ...]:

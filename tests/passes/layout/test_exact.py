@@ -10,7 +10,8 @@ from mxc.passes.layout.brute import MAX_NODES, brute_force
 from mxc.passes.layout.build import build_graph
 from mxc.passes.layout.exact import exact, solve_component
 from mxc.passes.layout.graph import Graph
-from mxc.passes.layout.milp import Infeasible, solve_programme
+from mxc.passes.layout.milp import solve_programme
+from mxc.passes.layout.plan import Infeasible
 from mxc.passes.layout.policies import POLICIES
 from mxc.passes.layout.problem import Contraction, Operand, Problem, Value
 from mxc.passes.layout.random_problems import random_problem
