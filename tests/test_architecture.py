@@ -27,8 +27,9 @@ MAY_IMPORT_ONNX = (
     "backends/onnx",
     "mxc/reference.py",
     "mxc/conformance.py",
+    "backends/onnx",
 )
-"""Files that may import onnx or onnxruntime: what reads models, their schemas, the float model."""
+"""Files that may import onnx or onnxruntime: importer, schemas, oracles, and the exporter."""
 
 
 def imported_names(path: Path) -> set[str]:
