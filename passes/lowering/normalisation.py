@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from xdsl.ir import Attribute
 from xdsl.ir.affine import AffineExpr
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.loops.scalar import compute_type
+from mxc.dialects.types import numpy_dtype
 from mxc.passes.lowering.registry import Node, lowers
 
 
@@ -85,10 +89,24 @@ def batch_normalization(loops: Loops, node: Node) -> list[Tensor | None]:
             running.append(loops.cast(blended, node.element(i + 1)) if node.wants(i + 1) else None)
         mean, variance = batch
     epsilon = float(node.attr("epsilon"))
-    factor = loops.map(lambda k, s, v: s / k.math("sqrt", v + epsilon), scale, variance)
-    shift = loops.map(lambda k, b, m, f: b - m * f, bias, mean, factor)
+    known = [] if running else [node.const(i) for i in range(1, 5) if node.is_const(i)]
+    if len(known) == 4:
+        factor, shift = _folded(loops, known, epsilon, element)
+    else:
+        factor = loops.map(lambda k, s, v: s / k.math("sqrt", v + epsilon), scale, variance)
+        shift = loops.map(lambda k, b, m, f: b - m * f, bias, mean, factor)
     y = _per_channel(loops, x, factor, shift)
     return [y, *running]
+
+
+def _folded(
+    loops: Loops, known: Sequence[NDArray[Any] | None], epsilon: float, element: Attribute
+) -> tuple[Tensor, Tensor]:
+    """Factor and shift of constant parameters, by the same operations."""
+    dtype = numpy_dtype(element)
+    scale, bias, mean, variance = (np.asarray(value).astype(dtype) for value in known)
+    factor = scale / np.sqrt(variance + dtype.type(epsilon))
+    return loops.constant(factor), loops.constant(bias - mean * factor)
 
 
 def _per_channel(loops: Loops, x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mxc.errors import CannotLower
-from tests.passes.lowering.nodes import check, run_node
+from tests.passes.lowering.nodes import Const, body_operations, check, lower_node, run_node
 from tests.passes.lowering.peer import close
 
 RNG = np.random.default_rng(29)
@@ -99,3 +99,14 @@ def test_an_ignored_class_may_lie_outside() -> None:
     attrs = {"reduction": "none", "ignore_index": -7}
     (loss,) = run_node("NegativeLogLikelihoodLoss", [x, target], **attrs)
     np.testing.assert_array_equal(loss, [-x[0, 0], 0, -x[2, 2], 0])
+
+
+def test_constant_parameters_are_folded_to_the_same_bits() -> None:
+    x = data(2, 3, 5)
+    parameters = [data(3), data(3), data(3), np.abs(data(3))]
+    (y,) = run_node("BatchNormalization", [x, *parameters])
+    constant = [x, *(Const(value) for value in parameters)]
+    (folded,) = run_node("BatchNormalization", constant)
+    np.testing.assert_array_equal(folded, y)
+    names = body_operations(lower_node("BatchNormalization", constant))
+    assert names.count("linalg.generic") == 1
