@@ -55,15 +55,30 @@ def size(tracer: Any, call: Call) -> list[Item | None] | None:
 
 
 def dropout(tracer: Any, call: Call) -> list[Item | None]:
-    """Dropout at inference: the data, and a mask of ones."""
+    """Dropout at inference: the data, and a mask of ones. In training, see `_seeded_dropout`."""
     training = call.constant(2, "training_mode")
-    ratio = None if training is None or not training else call.constant(1, "the ratio")
-    if training is not None and bool(training) and (ratio is None or float(ratio) != 0):
-        raise call.fail("Dropout in training mode is random", "export the model in inference mode")
+    if training is not None and bool(training):
+        given = call.constant(1, "the ratio")
+        ratio = 0.5 if given is None else float(given)
+        if ratio != 0:
+            return _seeded_dropout(tracer, call, ratio)
     if len(call.outputs) == 1 or not call.outputs[1]:
         return [call.inputs[0]]
     shape = np.array(call.static(0), np.int64)
     return [call.inputs[0], tracer.op1(call, "Expand", [np.array(True), shape])]
+
+
+def _seeded_dropout(tracer: Any, call: Call, ratio: float) -> list[Item | None]:
+    """With a seed the mask is a constant: the numbers that numpy draws for it, as in onnx's tests.
+
+    Every run uses the same mask. Without a seed the result is random, which is refused.
+    """
+    if "seed" not in call.attrs or not 0 < ratio < 1:
+        raise call.fail("Dropout in training mode is random", "export the model in inference mode")
+    draw = np.random.RandomState(call.attrs["seed"]).uniform(0, 1.0, call.static(0))
+    mask = draw >= ratio
+    factors = (mask / (1.0 - ratio)).astype(call.tensor(0).dtype)
+    return [tracer.op1(call, "Mul", [call.inputs[0], factors]), tracer.constant(mask)]
 
 
 def cast_like(tracer: Any, call: Call) -> list[Item | None]:

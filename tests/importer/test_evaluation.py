@@ -290,3 +290,14 @@ def test_importing_is_linear_in_the_nodes(tmp_path: Path) -> None:
         return best
 
     assert seconds(2000) < 4 * 2 * max(seconds(500), 0.02)
+
+
+def test_training_dropout_with_a_seed_has_a_constant_mask(load: Import) -> None:
+    node = NODE("Dropout", ["x", "r", "t"], ["y", "mask"], seed=3)
+    constants = {"r": np.array(0.25, np.float32), "t": np.array(True)}
+    imported = load(model_of([node], [info("x", [4, 5])], ["y", "mask"], constants))
+    assert ops_of(imported) == ["Mul"]
+    results = run(imported, {"x": np.ones((4, 5), np.float32)})
+    y, mask = results["y"], results["mask"]
+    np.testing.assert_array_equal(mask, np.random.RandomState(3).uniform(size=(4, 5)) >= 0.25)
+    np.testing.assert_allclose(y, np.where(mask, 1 / 0.75, 0), rtol=1e-6)
