@@ -27,7 +27,6 @@ MAY_IMPORT_ONNX = (
     "backends/onnx",
     "mxc/reference.py",
     "mxc/conformance.py",
-    "backends/onnx",
 )
 """Files that may import onnx or onnxruntime: importer, schemas, oracles, and the exporter."""
 
