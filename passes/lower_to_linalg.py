@@ -3,7 +3,8 @@
     %y = onnx.Relu(%x) : (tensor<4x8xf32>) -> tensor<4x8xf32>
 
 becomes a `linalg.generic` whose body compares and selects. Unsigned integers become signless; what
-is unsigned about them is in the operations. `mx` operations stay: they are the matrix unit's.
+is unsigned about them is in the operations. `mx` operations stay, quantisers on f32: they are the
+matrix unit's.
 
 Precondition: contractions of floats are `mx` operations already (`mx-quantize` makes them so, also
 for `--format f32`). From here down the IR is the numerics contract: `math.exp` and the like, which
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects import scf
-from xdsl.dialects.builtin import FunctionType, ModuleOp, TensorType
+from xdsl.dialects.builtin import FunctionType, ModuleOp, TensorType, f32
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -25,7 +26,7 @@ from xdsl.utils.hints import isa
 
 from mxc.constants import ConstantTable
 from mxc.dialects.loops import Loops, Tensor
-from mxc.dialects.mx import BlockType
+from mxc.dialects.mx import BlockType, QuantizeOp
 from mxc.dialects.onnx import OnnxOp
 from mxc.dialects.types import signless
 from mxc.errors import CannotLower
@@ -92,8 +93,15 @@ class _Lowering:
             for region in op.regions:
                 for block in region.blocks:
                     self._block(block)
+        if isinstance(op, QuantizeOp):
+            self._widen(op)
         for result in list(op.results):
             self._retype(result)
+
+    def _widen(self, op: QuantizeOp) -> None:
+        """Quantisers read f32, in which f16 and bf16 are exact."""
+        loops = Loops(InsertPoint.before(op), self.constants, op.location)
+        op.operands[0] = loops.cast(self.tensor(op.input), f32).value
 
     def _lower(self, op: OnnxOp) -> None:
         rule = self.rules.get(op.op_type)
