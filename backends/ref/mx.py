@@ -11,7 +11,7 @@ from mxc import numerics
 from mxc.backends.ref.interpreter import Machine, Values, runs
 from mxc.dialects import mx
 from mxc.dialects.mx.recipes import recipe_of
-from mxc.dialects.types import as_signless, element_of, shape_of, signless
+from mxc.dialects.types import as_signless, element_of, numpy_dtype, shape_of, signless
 
 
 @runs(mx.ConstantOp)

@@ -148,7 +148,7 @@ def _compilation(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--activations", metavar="F", help="format of activations, if another")
     group.add_argument("--scale-rule", metavar="R", help="rceil, even, floor or ceil")
     group.add_argument("--float", dest="float_type", metavar="F", help="the rest; default: f32")
-    group.add_argument("--layout", metavar="POLICY", help="greedy (default) or naive")
+    group.add_argument("--layout", metavar="POLICY", help="greedy (default), exact, dual, rule or naive")
     group.add_argument(
         "--input-dim", action="append", default=[], metavar="NAME=N", help="size of a dimension"
     )

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
-
 from scipy.sparse import Sparse
 
 class Bounds:

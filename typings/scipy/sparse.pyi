@@ -1,7 +1,6 @@
 """The part of scipy.sparse that mxc uses."""
 
 from collections.abc import Sequence
-from typing import Any
 
 class Sparse: ...
 
