@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.ir.affine import AffineExpr
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
@@ -29,6 +31,23 @@ def runs(positions: Sequence[int]) -> list[Run]:
         found.append((positions[at], step, end - at))
         at = end
     return found
+
+
+def box(tuples: NDArray[Any]) -> list[Run] | None:
+    """The runs, one per axis, whose product in row-major order are the index `tuples` [n, axes].
+
+    None if there are none, or if one runs backwards.
+    """
+    found: list[Run] = []
+    for column in tuples.T:
+        values = np.unique(column)
+        parts = runs([int(v) for v in values])
+        if len(parts) != 1:
+            return None
+        found.append(parts[0])
+    axes = [start + step * np.arange(count) for start, step, count in found]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+    return found if np.array_equal(grid, tuples) else None
 
 
 def take(loops: Loops, x: Tensor, axis: int, positions: Sequence[int]) -> Tensor:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.ir.affine import AffineExpr
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.types import is_unsigned
-from mxc.passes.lowering._take import take
+from mxc.passes.lowering._take import Run, box, take
 from mxc.passes.lowering.registry import Node, lowers
 
 
@@ -77,6 +79,31 @@ def linear_index(k: Body, parts: Sequence[Scalar], shape: Sequence[int]) -> Scal
     return total
 
 
+def constant_tuples(node: Node, shape: Sequence[int]) -> NDArray[Any]:
+    """The constant index tuples of input 1 into `shape`, [n, axes], made positive."""
+    values = node.const(1)
+    assert values is not None
+    columns = values.reshape(-1, len(shape)).T
+    return np.stack(
+        [
+            positions([int(v) for v in column], size, node)
+            for column, size in zip(columns, shape, strict=True)
+        ],
+        -1,
+    )
+
+
+def window_of(loops: Loops, x: Tensor, found: Sequence[Run]) -> Tensor:
+    """The part of `x` that the runs take from its first axes."""
+    rest = x.shape[len(found) :]
+    return loops.slice(
+        x,
+        [start for start, _, _ in found] + [0] * len(rest),
+        [count for _, _, count in found] + list(rest),
+        [step for _, step, _ in found] + [1] * len(rest),
+    )
+
+
 def index_columns(
     indices: Tensor, lead: Sequence[AffineExpr]
 ) -> list[tuple[Tensor, list[AffineExpr | int]]]:
@@ -90,6 +117,10 @@ def gather_nd(loops: Loops, node: Node) -> Tensor:
     x, indices = node.tensor(0), node.tensor(1)
     batch = int(node.attr("batch_dims"))
     length = indices.shape[-1]
+    if batch == 0 and node.is_const(1):
+        found = box(constant_tuples(node, x.shape[:length]))
+        if found is not None:
+            return loops.reshape(window_of(loops, x, found), node.shape())
     outer, inner = prod(x.shape[:batch]), prod(x.shape[batch + length :])
     indexed = x.shape[batch : batch + length]
     data = loops.reshape(x, [outer, prod(indexed), inner])

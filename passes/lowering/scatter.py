@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import i1, i64
 from xdsl.ir.affine import AffineExpr
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor, insert_at, repeat, slice_at
 from mxc.dialects.loops.scalar import compute_type
 from mxc.dialects.types import is_unsigned
-from mxc.passes.lowering.gather import index_columns, linear_index
+from mxc.passes.lowering._take import Run, box, take
+from mxc.passes.lowering.gather import (
+    constant_tuples,
+    index_columns,
+    linear_index,
+    window_of,
+)
 from mxc.passes.lowering.registry import Node, lowers
 
 Combine = Callable[[Body, Scalar, Scalar], Scalar]
@@ -100,6 +109,14 @@ def scatter_nd(loops: Loops, node: Node) -> Tensor:
     if not indices.size:
         return x
     length, combine = indices.shape[-1], _combine(node)
+    plain = node.attr("reduction") == "none"
+    if node.is_const(1):
+        known = constant_tuples(node, x.shape[:length])
+        found = box(known)
+        if found is not None:
+            return _into_window(loops, x, updates, found, None if plain else combine)
+        if plain:
+            return _by_table(loops, x, updates, known)
     indexed, inner = x.shape[:length], prod(x.shape[length:])
     count = prod(indices.shape[:-1])
     base = loops.reshape(x, [prod(indexed), inner])
@@ -121,6 +138,31 @@ def scatter_nd(loops: Loops, node: Node) -> Tensor:
     columns = index_columns(tuples, [step])
     pairs = [(rows, [step, AffineExpr.dimension(1)]), *columns]
     return loops.reshape(fold(loops, body, pairs, base, count), x.shape)
+
+
+def _into_window(
+    loops: Loops, x: Tensor, updates: Tensor, found: Sequence[Run], combine: Combine | None
+) -> Tensor:
+    """`x` with the updates in, or combined with, the part that the runs select."""
+    rest = x.shape[len(found) :]
+    old = window_of(loops, x, found)
+    new = loops.reshape(updates, old.shape)
+    both = loops.map(lambda k, a, b: combine(k, a, b), old, new) if combine else new
+    starts = [start for start, _, _ in found] + [0] * len(rest)
+    steps = [step for _, step, _ in found] + [1] * len(rest)
+    return loops.insert_slice(both, x, starts, steps)
+
+
+def _by_table(loops: Loops, x: Tensor, updates: Tensor, tuples: NDArray[Any]) -> Tensor:
+    """`x` with the updates in place of what they overwrite, chosen row by row while compiling."""
+    length = tuples.shape[1]
+    indexed, inner = x.shape[:length], prod(x.shape[length:])
+    rows = prod(indexed)
+    source = np.arange(rows)
+    source[np.ravel_multi_index(tuple(tuples.T), indexed)] = rows + np.arange(len(tuples))
+    parts = [loops.reshape(x, [rows, inner]), loops.reshape(updates, [len(tuples), inner])]
+    chosen = take(loops, loops.concat(parts, 0), 0, [int(i) for i in source])
+    return loops.reshape(chosen, x.shape)
 
 
 def _one_by_one(

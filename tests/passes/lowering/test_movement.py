@@ -98,6 +98,32 @@ def test_duplicates_act_in_order_and_outside_writes_nothing() -> None:
     np.testing.assert_array_equal(y, [0, 2, 0, 0])
 
 
+def box_of(*axes: range) -> Const:
+    grid = np.meshgrid(*(np.array(a) for a in axes), indexing="ij")
+    return Const(np.stack(grid, -1))
+
+
+@pytest.mark.parametrize("reduction", ["none", "add"])
+def test_a_constant_box_is_a_window(reduction: str) -> None:
+    x, updates = data(4, 6, 3), data(2, 3, 3)
+    inputs = [x, box_of(range(1, 3), range(-5, 0, 2)), updates]
+    names = body_operations(lower_node("ScatterND", inputs, reduction=reduction))
+    assert "scf.for" not in names
+    assert "tensor.insert_slice" in names
+    check("ScatterND", inputs, reduction=reduction)
+    names = body_operations(lower_node("GatherND", inputs[:2]))
+    assert "tensor.extract" not in names
+    check("GatherND", inputs[:2])
+
+
+def test_other_constant_indices_choose_rows_while_compiling() -> None:
+    x, updates = data(6, 4), data(5, 4)
+    inputs = [x, Const(np.array([[5], [0], [0], [-2], [1]])), updates]
+    assert "arith.cmpi" not in body_operations(lower_node("ScatterND", inputs))
+    check("ScatterND", inputs)
+    check("ScatterND", inputs, rtol=1e-6, reduction="add")
+
+
 def test_many_updates_are_applied_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mxc.passes.lowering.scatter.MAX_FOLD", 0)
     x, updates = data(6, 4), data(5, 4)
