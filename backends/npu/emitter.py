@@ -166,6 +166,19 @@ class MachineEmitter(Emitter):
         _close_all(out)
         self.finish(out, op)
 
+    @prints(LoadOp)
+    def load(self, op: LoadOp) -> None:
+        """A scalar of the run function, e.g. an index that a scatter reads."""
+        kind = c_type(op.res.type)
+        out = self.function(op, kind)
+        pointer = out.pointer(op.memref)
+        strides = strides_of(op.memref)
+        terms = [f"{out.scalar(i)} * {s}" for i, s in zip(op.indices, strides, strict=True)]
+        out.line(f"return {pointer}[{' + '.join(terms) or '0'}];")
+        name = f"element{self._count}"
+        self.finish(out, op, f"const {kind} {name} = ")
+        self.main.name_scalar(op.res, name)
+
     @prints(npu.QuantizeOp)
     def quantize(self, op: npu.QuantizeOp) -> None:
         self.call(op, hal.quantize)
