@@ -130,9 +130,12 @@ def scatter_nd(loops: Loops, node: Node) -> Tensor:
     def body(k: Body, update: Scalar, *rest: Scalar) -> Scalar:
         old, parts = rest[-1], rest[:-1]
         position = _normal(k, parts[0], indexed[0])
+        inside = k.const(1, i1)
         for part, size in zip(parts[1:], indexed[1:], strict=True):
-            position = position * size + _normal(k, part, size)
-        here = position.eq(k.cast(k.index(0), position.type))
+            part = _normal(k, part, size)
+            inside = inside & (part >= 0) & (part < size)
+            position = position * size + part
+        here = inside & position.eq(k.cast(k.index(0), position.type))
         return k.where(here, combine(k, old, update), old)
 
     columns = index_columns(tuples, [step])

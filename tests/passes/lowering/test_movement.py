@@ -96,6 +96,8 @@ def test_duplicates_act_in_order_and_outside_writes_nothing() -> None:
     x, updates = np.zeros(4, np.float32), np.array([1, 2, 4], np.float32)
     (y,) = run_node("ScatterND", [x, np.array([[1], [1], [9]]), updates])
     np.testing.assert_array_equal(y, [0, 2, 0, 0])
+    (y,) = run_node("ScatterND", [x.reshape(2, 2), np.array([[0, 2], [1, -3], [1, -2]]), updates])
+    np.testing.assert_array_equal(y, [[0, 0], [4, 0]])
 
 
 def box_of(*axes: range) -> Const:
