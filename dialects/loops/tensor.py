@@ -28,7 +28,7 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.linalg.attrs import IteratorType, IteratorTypeAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
-from xdsl.ir.affine import AffineExpr, AffineMap
+from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from mxc.constants import ConstantTable
@@ -216,6 +216,12 @@ class Loops:
 
     def gather_view(self, x: Tensor, exprs: Exprs, shape: Sequence[int]) -> Tensor:
         """result[d0, d1, ...] = x[exprs], for affine expressions of the result's dimensions."""
+        exprs = [_expr(e) for e in exprs]
+        used = [
+            shape[e.position] if isinstance(e, AffineDimExpr) else size
+            for e, size in zip(exprs, x.shape, strict=True)
+        ]
+        x = self.slice(x, [0] * x.rank, used)  # a loop over a dimension reaches its end
         if is_float(x.element) and compute_type(x.element) != x.element:
             return self._move_bits(x, exprs, shape)
         return self.generic(lambda k, v: v, [(x, exprs)], shape, x.element)

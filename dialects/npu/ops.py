@@ -42,6 +42,7 @@ FORMATS = (*FORMAT_ELEMENTS, "nvfp4")
 
 Bytes = MemRefType[IntegerType]
 Floats = MemRefType[AnyFloat]
+Singles = MemRefType[Float32Type]
 
 
 def _shape(value: SSAValue) -> tuple[int, ...]:
@@ -78,7 +79,7 @@ class QuantizeOp(IRDLOperation):
     """
 
     name = "npu.quantize"
-    source = operand_def(Floats)
+    source = operand_def(Singles)
     codes = operand_def(Bytes)
     scales = operand_def(Bytes)
     format = prop_def(StringAttr)

@@ -245,10 +245,19 @@ def pad(
     return [np.pad(x[cut], width, constant_values=fill)]
 
 
+def gather_elements(attrs: Attrs, x: Array, indices: Array) -> list[Array]:
+    """GatherElements; the indices may reach less far than the data along the other axes too."""
+    axis = int(attrs["axis"]) % x.ndim
+    place: list[Any] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+    place[axis] = np.where(indices < 0, indices + x.shape[axis], indices)
+    return [x[tuple(place)]]
+
+
 KERNELS: dict[str, Callable[..., list[Array]]] = {
     "AveragePool": average_pool,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
+    "GatherElements": gather_elements,
     "GlobalMaxPool": global_max_pool,
     "LpNormalization": lp_normalization,
     "LpPool": lp_pool,

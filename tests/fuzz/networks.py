@@ -211,7 +211,7 @@ def resize(g: Graph) -> None:
     if mode == "nearest":
         attrs["nearest_mode"] = g.choice(["floor", "ceil"])
     if g.chance(0.5):
-        # of sizes that are no whole numbers, align_corners means different things to different people
+        # align_corners of sizes that are no whole numbers: onnxruntime differs from the standard
         factors = [1, 2, 3] if coordinates == "align_corners" else [0.5, 1, 2, 3]
         scales = [1, 1, *(g.choice(factors) for _ in range(2))]
         inputs = [x, "", g.weight(np.array(scales, np.float32))]

@@ -68,7 +68,23 @@ def loop_carried() -> Fuzzed:
     return model([node], {"x": floats(4, 3, 5)}, weights, kinds)
 
 
-MODELS = [half_matmul, loop_carried]
+def slice_backwards() -> Fuzzed:
+    """A prefix of one axis beside a negative step on another ran over the whole axis."""
+    weights = {"s": [0, -1], "e": [2, -4], "a": [0, 1], "by": [1, -2]}
+    node = NODE("Slice", ["x", "s", "e", "a", "by"], ["y"])
+    y = {"y": np.dtype("float32")}
+    return model([node], {"x": floats(5, 3)}, weights, y, tolerance=0)
+
+
+def short_indices() -> Fuzzed:
+    """Indices that do not reach the end of the other axes could not be evaluated."""
+    node = NODE("GatherElements", ["x", "i"], ["y"], axis=1)
+    i = np.array([[0, -1], [2, 1]])
+    y = {"y": np.dtype("float32")}
+    return model([node], {"x": floats(5, 3)}, {"i": i}, y, tolerance=0)
+
+
+MODELS = [half_matmul, loop_carried, slice_backwards, short_indices]
 
 
 @pytest.mark.parametrize("format", ["f32", "mxfp8"])
