@@ -253,12 +253,24 @@ def gather_elements(attrs: Attrs, x: Array, indices: Array) -> list[Array]:
     return [x[tuple(place)]]
 
 
+def lrn(attrs: Attrs, x: Array) -> list[Array]:
+    """LRN: every element over a power of the squares of its neighbours along the channels."""
+    size, channels = int(attrs["size"]), x.shape[1]
+    before, after = (size - 1) // 2, size // 2
+    squares = np.zeros_like(x)
+    for c in range(channels):
+        squares[:, c] = np.square(x[:, max(0, c - before) : c + after + 1]).sum(axis=1)
+    scale = attrs["bias"] + attrs["alpha"] / size * squares
+    return [x / scale ** attrs["beta"]]
+
+
 KERNELS: dict[str, Callable[..., list[Array]]] = {
     "AveragePool": average_pool,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "GatherElements": gather_elements,
     "GlobalMaxPool": global_max_pool,
+    "LRN": lrn,
     "LpNormalization": lp_normalization,
     "LpPool": lp_pool,
     "MaxPool": max_pool,

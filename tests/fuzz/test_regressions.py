@@ -84,7 +84,13 @@ def short_indices() -> Fuzzed:
     return model([node], {"x": floats(5, 3)}, {"i": i}, y, tolerance=0)
 
 
-MODELS = [half_matmul, loop_carried, slice_backwards, short_indices]
+def lrn_of_batches() -> Fuzzed:
+    """onnx's evaluator counts the batch where it means the channels."""
+    y = {"y": np.dtype("float32")}
+    return model([NODE("LRN", ["x"], ["y"], size=3)], {"x": floats(3, 1, 2, 2)}, {}, y)
+
+
+MODELS = [lrn_of_batches, half_matmul, loop_carried, slice_backwards, short_indices]
 
 
 @pytest.mark.parametrize("format", ["f32", "mxfp8"])
