@@ -34,7 +34,7 @@ class Options:
     """How scales are chosen, if not the default of the format."""
 
     float_type: str = "f32"
-    layout: str = "greedy"
+    layout: str = "exact"
     config: Path | None = None
     """A file of rules that override formats for single nodes."""
 
@@ -75,6 +75,7 @@ def _pass_options(options: Options, target: Target) -> dict[str, str]:
         "scale_rule": options.scale_rule or "default",
         "config": str(options.config or ""),
         "layout": options.layout,
+        "emit": target.layout.emit,
         "scratchpad": str(target.scratchpad.size if target.scratchpad else 0),
     }
 

@@ -79,7 +79,13 @@ STAGES = (
     Stage(
         "layout",
         "mx",
-        (Step('mx-layout{policy="$layout"}', "sees all contractions at once", QUANTISING),),
+        (
+            Step(
+                'mx-layout{policy="$layout" emit="$emit"}',
+                "sees all contractions at once",
+                QUANTISING,
+            ),
+        ),
         slot="after-layout",
     ),
     Stage(

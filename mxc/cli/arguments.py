@@ -30,7 +30,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="mxc", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"mxc {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_compile, _run, _verify, _opt, _targets, _formats, _ops, _passes):
+    for add in (_compile, _run, _verify, _layout, _opt, _targets, _formats, _ops, _passes):
         add(commands)
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         raise unknown("command", arguments[0], commands.choices)
@@ -95,6 +95,30 @@ def _verify(commands: Any) -> None:
     )
 
 
+def _layout(commands: Any) -> None:
+    parser = _command(commands, "layout", "plan which blocks each tensor has, and say why")
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    _target(parser)
+    parser.add_argument(
+        "--policy", default="all", metavar="NAME", help="exact, dual, greedy, rule, naive or all"
+    )
+    parser.add_argument(
+        "--emit", metavar="E", help="what producers can write: all, last or none; default: target's"
+    )
+    parser.add_argument("--noise-price", default="1", metavar="P", help="bytes per element of it")
+    parser.add_argument("--noise-budget", metavar="N", help="most excess noise, in elements")
+    parser.add_argument(
+        "--saved-bytes-budget", type=int, metavar="N", help="most bytes kept for the backward pass"
+    )
+    parser.add_argument("--explain", metavar="VALUE", help="versions of VALUE and what others cost")
+    parser.add_argument("--certify", action="store_true", help="prove the plan optimal; the gap")
+    parser.add_argument("--check", type=Path, metavar="PLAN.json", help="check a stored plan")
+    parser.add_argument("--plan", type=Path, metavar="PLAN.json", help="store the plan there")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write two plans side by side")
+    parser.add_argument("--dot", type=Path, metavar="FILE", help="write the graph, for dot")
+    _numbers(parser)
+
+
 def _opt(commands: Any) -> None:
     parser = _command(commands, "opt", "run passes on IR text and print the result")
     parser.add_argument("file", type=Path, metavar="FILE.mlir", help="`-` for stdin")
@@ -142,13 +166,19 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
 
 def _compilation(parser: argparse.ArgumentParser) -> None:
     """The options of a compilation; those not given keep the defaults of `mxc.driver.Options`."""
+    _numbers(parser).add_argument(
+        "--layout", metavar="POLICY", help="exact (default), dual, greedy, rule or naive"
+    )
+
+
+def _numbers(parser: argparse.ArgumentParser) -> Any:
+    """The options that say what the numbers of a model become, and its sizes."""
     group = parser.add_argument_group("compilation")
     group.add_argument("--format", metavar="F", help="of weights and activations; default: mxfp8")
     group.add_argument("--weights", metavar="F", help="format of weights, if another")
     group.add_argument("--activations", metavar="F", help="format of activations, if another")
     group.add_argument("--scale-rule", metavar="R", help="rceil, even, floor or ceil")
     group.add_argument("--float", dest="float_type", metavar="F", help="the rest; default: f32")
-    group.add_argument("--layout", metavar="POLICY", help="greedy (default), exact, dual, rule or naive")
     group.add_argument(
         "--input-dim", action="append", default=[], metavar="NAME=N", help="size of a dimension"
     )
@@ -156,3 +186,4 @@ def _compilation(parser: argparse.ArgumentParser) -> None:
         "--input-value", action="append", default=[], metavar="NAME=V", help="binds an input"
     )
     group.add_argument("--config", type=Path, metavar="RULES.toml", help="formats per node")
+    return group

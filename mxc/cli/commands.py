@@ -31,7 +31,8 @@ def options_of(args: Namespace, arrays: Mapping[str, Array] | None = None) -> Op
     Raises:
         BadInput: if a NAME=VALUE is not one.
     """
-    given = {name: getattr(args, name) for name in _TEXT_OPTIONS if getattr(args, name) is not None}
+    found = {name: getattr(args, name, None) for name in _TEXT_OPTIONS}
+    given = {name: text for name, text in found.items() if text is not None}
     return Options(
         target=args.target,
         dims={name: _size(name, text) for name, text in _pairs("--input-dim", args.input_dim)},
@@ -151,6 +152,13 @@ def verify_command(args: Namespace) -> int:
         )
     show(args.json, verdict.as_json(), verdict.lines())
     return 0 if verdict.passed else 1
+
+
+def layout_command(args: Namespace) -> int:
+    """`mxc layout`: 0, or 1 if a stored plan is wrong."""
+    from mxc.cli import layout
+
+    return layout.run(args, options_of(args))
 
 
 def opt_command(args: Namespace) -> int:
