@@ -3,9 +3,9 @@
     python benchmarks/numerics.py [--size 26] [--repeat 3]
 
 Quantises 2**size f32 values in blocks of 32; processor time, best of `repeat` runs.
-torchao's `to_mx` takes part if torch==2.13.0 and torchao are installed. The C kernel is compiled with gcc -O3 -march=native and
-compared with memcpy over the same input bytes. Extra memory is the peak of what numpy allocates
-besides the input, the result included, as a multiple of the input.
+torchao's `to_mx` takes part if torch==2.13.0 and torchao are installed. The C kernel is compiled
+with gcc -O3 -march=native and compared with memcpy over the same input bytes. Extra memory is the
+peak of what numpy allocates besides the input, the result included, as a multiple of the input.
 """
 
 import argparse
