@@ -169,7 +169,28 @@ def _stft(call: Call, inferred: Type) -> Type:
     return dtype, (shape[0], shape[1], bins, shape[3])
 
 
-_CORRECTED: dict[tuple[str, int], Callable[[Call, Type], Type]] = {("STFT", 0): _stft}
+def _resize(call: Call, inferred: Type) -> Type:
+    """Resize by scales: sizes times scales in f32, as onnxruntime has it; 10 * 0.7 is 7."""
+    dtype, dims = inferred
+    source: Shape | None = call.tensor(0).shape
+    scales = call.input(2)
+    if dims is None or source is None or scales is None or scales.const is None:
+        return inferred
+    factors = scales.const.astype(np.float32)
+    axes: list[int] = list(call.attrs.get("axes", range(len(source))))
+    if len(factors) != len(axes):
+        return inferred
+    sizes = list(dims)
+    for axis, factor in zip(axes, factors, strict=True):
+        size = source[axis]
+        sizes[axis] = None if size is None else int(np.float32(size) * factor)
+    return dtype, tuple(sizes)
+
+
+_CORRECTED: dict[tuple[str, int], Callable[[Call, Type], Type]] = {
+    ("Resize", 0): _resize,
+    ("STFT", 0): _stft,
+}
 """(operator, output) -> its type, where onnx's inference is wrong."""
 
 

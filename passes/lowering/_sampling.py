@@ -1,4 +1,4 @@
-"""Which source elements a resized axis reads, and with which weights: worked out in f64."""
+"""Which source elements a resized axis reads, and with which weights."""
 
 from __future__ import annotations
 
@@ -31,25 +31,33 @@ class Axis:
     """The part of the axis that `tf_crop_and_resize` takes."""
 
     def positions(self) -> Array:
-        """For every element of the output its position in the source.
+        """For every element of the output its position in the source, worked out in f32.
+
+        In f32 as onnxruntime does: a scale of 0.6 is that of f32, and halves and whole numbers, at
+        which the rounding turns, come out as such.
 
         Raises:
             ValueError: if the mode of the coordinates is not known.
         """
-        x = np.arange(self.output, dtype=np.float64)
-        length = self.scale * self.size
+        x = np.arange(self.output, dtype=np.float32)
+        return self._positions(x, np.float32(self.scale)).astype(np.float64)
+
+    def _positions(self, x: Array, scale: np.float32) -> Array:
+        length = float(self.scale * self.size)
         match self.coordinates:
             case "align_corners":
                 return x * (self.size - 1) / (length - 1) if length != 1 else x * 0.0
             case "asymmetric":
-                return x / self.scale
+                return x / scale
             case "half_pixel":
-                return (x + 0.5) / self.scale - 0.5
+                return (x + np.float32(0.5)) / scale - np.float32(0.5)
             case "half_pixel_symmetric":
                 shift = self.size / 2 * (1 - self.output / length)
-                return shift + (x + 0.5) / self.scale - 0.5
+                return np.float32(shift) + (x + np.float32(0.5)) / scale - np.float32(0.5)
             case "pytorch_half_pixel":
-                return (x + 0.5) / self.scale - 0.5 if length != 1 else x * 0.0 - 0.5
+                if self.output == 1:
+                    return x
+                return (x + np.float32(0.5)) / scale - np.float32(0.5)
             case "tf_crop_and_resize":
                 return self._cropped(x, length)
             case _:
@@ -96,7 +104,8 @@ class Axis:
         table = np.array([weights(float(f)) for f in fraction])
         count = table.shape[1]
         first: Array = _first_tap(x, count)
-        indices: Array = first[:, None] + np.arange(count)
+        steps: Array = np.arange(count)
+        indices: Array = np.add(first.reshape(-1, 1), steps)
         if exclude_outside:
             table = np.where((indices < 0) | (indices >= self.size), 0.0, table)
             total = table.sum(axis=1, keepdims=True)

@@ -59,16 +59,16 @@ class _Line:
         self.low = 0.0 if align_corners else -0.5
         self.high = size - 1.0 if align_corners else size - 0.5
 
-    def place(self, k: Body, x: Scalar, nearest: bool) -> Scalar:
+    def place(self, k: Body, x: Scalar, mode: str) -> Scalar:
         """Where `x` lies, in elements; brought inside as the padding asks."""
         if self.align_corners:
             x = (x + 1.0) / 2.0 * (self.size - 1.0)
         else:
             x = ((x + 1.0) * float(self.size) - 1.0) / 2.0
-        if nearest:
+        if mode == "nearest":
             x = k.math("roundeven", x)
         outside = (x < self.low) | (x > self.high)
-        if self.padding == "border":
+        if self.padding == "border" and mode != "cubic":  # whose taps are clamped one by one
             return k.where(outside, k.clamp(x, 0.0, self.size - 1.0), x)
         if self.padding == "reflection":
             return k.where(outside, self.reflect(k, x), x)
@@ -115,7 +115,7 @@ Taps = list[tuple[Scalar, Scalar, Scalar | None]]
 
 
 def _taps(k: Body, line: _Line, coordinate: Scalar, mode: str) -> Taps:
-    x = line.place(k, coordinate, mode == "nearest")
+    x = line.place(k, coordinate, mode)
     if mode == "nearest":
         return [(*line.element(k, x), None)]
     low = k.math("floor", x)

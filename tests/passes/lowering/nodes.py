@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -73,7 +74,8 @@ def reference(op_type: str, inputs: Sequence[Input], outputs: int = 1, **attrs: 
     proto = model_of(op_type, inputs, attrs, outputs)
     feeds = {f"x{i}": value for i, value in enumerate(inputs) if isinstance(value, np.ndarray)}
     with np.errstate(all="ignore"):
-        results: Any = ReferenceEvaluator(proto).run(None, feeds)
+        evaluator: Any = ReferenceEvaluator(proto)
+        results = evaluator.run(None, feeds)
     return [np.asarray(one) for one in results]
 
 
@@ -88,6 +90,19 @@ def check(
         assert mine.shape == theirs.shape
         wide = np.float64 if mine.dtype.kind in "fV" else mine.dtype
         np.testing.assert_allclose(mine.astype(wide), theirs.astype(wide), rtol=rtol, atol=rtol)
+
+
+def check_onnxruntime(op_type: str, inputs: Sequence[Input], rtol: float = 0, **attrs: Any) -> None:
+    """The interpreter and onnxruntime give the same, up to `rtol`."""
+    proto = model_of(op_type, inputs, attrs)
+    proto.opset_import[0].version, proto.ir_version = 22, 10
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    providers = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
+    feeds = {f"x{i}": value for i, value in enumerate(inputs) if isinstance(value, np.ndarray)}
+    (want,) = session.run(None, feeds)
+    np.testing.assert_allclose(run_node(op_type, inputs, **attrs)[0], want, rtol=rtol, atol=rtol)
 
 
 def body_operations(model: Model) -> list[str]:
