@@ -104,7 +104,7 @@ class Axis:
         table = np.array([weights(float(f)) for f in fraction])
         count = table.shape[1]
         first: Array = _first_tap(x, count)
-        steps: Array = np.arange(count)
+        steps: Array = np.arange(count, dtype=np.int64)
         indices: Array = np.add(first.reshape(-1, 1), steps)
         if exclude_outside:
             table = np.where((indices < 0) | (indices >= self.size), 0.0, table)
