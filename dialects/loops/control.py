@@ -16,10 +16,10 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IndexType, Tens
 from xdsl.dialects.utils.dynamic_index_list import split_dynamic_index_list
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
+from xdsl.utils.hints import isa
 
 from mxc.dialects.loops.scalar import Body, Scalar, constant_op
 from mxc.dialects.loops.tensor import Loops, Tensor
-from mxc.dialects.types import signless
 
 Step = Callable[[Loops, Scalar, list[Tensor]], Sequence[Tensor]]
 Offsets = Sequence[int | Scalar]
@@ -45,7 +45,8 @@ def repeat(loops: Loops, count: int, carried: Sequence[Tensor], step: Step) -> l
 
 def slice_at(loops: Loops, x: Tensor, offsets: Offsets, sizes: Sequence[int]) -> Tensor:
     """The window of `x` of `sizes` that begins at `offsets`, of which some may be Scalars."""
-    kind = TensorType(signless(x.element), sizes)
+    assert isa(x.value.type, TensorType)
+    kind = TensorType(x.value.type.element_type, sizes)
     op = tensor.ExtractSliceOp(x.value, _offsets(offsets), sizes, [1] * len(sizes), kind)
     return Tensor(loops.insert(op), x.element)
 

@@ -6,20 +6,24 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.dialects.tensor import EmptyOp
 from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
+from xdsl.utils.hints import isa
 
 from mxc.constants import ConstantTable
 from mxc.dialects.location import locate
+from mxc.dialects.loops import Loops, Scalar, Tensor, insert_at, repeat, slice_at
 from mxc.dialects.mx import ConstantOp
 from mxc.dialects.onnx import op_class
 from mxc.dialects.types import element_type
 from mxc.errors import CannotLower, ImportFailed
-from mxc.importer.values import Node, Value
+from mxc.importer.values import Node, Repeat, Value
 
 
 def build(
@@ -32,11 +36,13 @@ def build(
 
 
 def _live(nodes: list[Node], outputs: Iterable[Value]) -> list[Node]:
-    wanted = {id(value.node) for value in outputs if value.const is None}
+    wanted = {id(value.node) for value in outputs if value.const is None and value.node is not None}
     live: list[Node] = []
     for node in reversed(nodes):
         if id(node) in wanted:
             live.append(node)
+            if isinstance(node, Repeat):
+                node.nodes = _live(node.nodes, [*node.last, *node.rows])
             wanted.update(id(v.node) for v in node.inputs if v is not None and v.const is None)
     return live[::-1]
 
@@ -44,6 +50,8 @@ def _live(nodes: list[Node], outputs: Iterable[Value]) -> list[Node]:
 def _check_static(nodes: list[Node]) -> None:
     """Every output of every node has a known type."""
     for node in nodes:
+        if isinstance(node, Repeat):
+            _check_static(node.nodes)
         for value in node.outputs:
             if value is None or (value.dtype is not None and value.static_shape is not None):
                 continue
@@ -87,7 +95,26 @@ class _Builder:
         }
         return ModuleOp([main], attributes)
 
+    def _repeat(self, node: Repeat) -> None:
+        """A loop: `scf.for` that carries the states, and the stacks as far as they are filled."""
+        loops = Loops(InsertPoint.at_end(self.block), self.table, locate([node.name]))
+        stacks = node.outputs[len(node.first) :]
+        carried = [self._value(value) for value in node.first]
+        carried += [self.builder.insert(EmptyOp([], _type(v))).tensor for v in stacks if v]
+
+        def step(inside: Loops, index: Scalar, now: list[Tensor]) -> list[Tensor]:
+            block = index.value.owner
+            assert isinstance(block, Block)
+            return _Body(self, block).trip(node, inside, index, now)
+
+        results = repeat(loops, node.trips, [_tensor(value) for value in carried], step)
+        for value, result in zip(node.outputs, results, strict=True):
+            self.values[id(value)] = result.value
+
     def _node(self, node: Node) -> None:
+        if isinstance(node, Repeat):
+            self._repeat(node)
+            return
         operands = [None if value is None else self._value(value) for value in node.inputs]
         types = [None if value is None else _type(value) for value in node.outputs]
         op = op_class(node.op_type).create_node(operands, types, node.attrs)
@@ -110,6 +137,48 @@ class _Builder:
             op.output.name_hint = _hint(value.name)
             self.constants[symbol] = op.output
         return self.constants[symbol]
+
+
+class _Body(_Builder):
+    """Builds the body of a loop, which sees the values around it but keeps its constants."""
+
+    def __init__(self, outer: _Builder, block: Block) -> None:
+        self.table, self.block, self.values, self.constants = outer.table, block, outer.values, {}
+        self.builder = Builder(InsertPoint.at_end(block))
+
+    def trip(self, node: Repeat, loops: Loops, index: Scalar, now: list[Tensor]) -> list[Tensor]:
+        """What is carried after one trip."""
+        count = len(node.arguments)
+        for value, argument in zip(node.arguments, now[:count], strict=True):
+            self.values[id(value)] = argument.value
+
+        def place(backward: bool, rank: int) -> list[int | Scalar]:
+            return [node.trips - 1 - index if backward else index, *[0] * (rank - 1)]
+
+        for one in node.scanned:
+            source = _tensor(self._value(one.source))
+            window = [1, *source.shape[1:]]
+            row = slice_at(loops, source, place(one.backward, source.rank), window)
+            self.values[id(one.element)] = self._reshaped(row.value, source.shape[1:])
+        for inner in node.nodes:
+            self._node(inner)
+        carried = [_tensor(self._value(value)) for value in node.last]
+        for value, stack, backward in zip(node.rows, now[count:], node.backward, strict=True):
+            row = _tensor(self._reshaped(self._value(value), [1, *stack.shape[1:]]))
+            carried.append(insert_at(loops, row, stack, place(backward, stack.rank)))
+        return carried
+
+    def _reshaped(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
+        target = Value("", np.dtype(np.int64), (len(shape),), const=np.array(shape, np.int64))
+        kind = TensorType(_tensor(value).element, shape)
+        op = op_class("Reshape").create_node([value, self._value(target)], [kind], {})
+        self.builder.insert(op)
+        return op.results[0]
+
+
+def _tensor(value: SSAValue) -> Tensor:
+    assert isa(value.type, TensorType)
+    return Tensor(value, value.type.element_type)
 
 
 def _type(value: Value) -> TensorType[Attribute]:

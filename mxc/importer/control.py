@@ -1,10 +1,11 @@
-"""If, Loop and Scan: none of them is left after importing.
+"""If, Loop and Scan: none of them is left after importing but for long loops.
 
 * If with a known condition becomes the branch taken. With an unknown one both branches are
   computed and `Where` chooses, if their outputs are tensors of equal types.
 * Loop and Scan are unrolled: at most `MAX_TRIPS` trips, or more as long as they add no more than
-  `MAX_UNROLLED` nodes. The trip count must be known while importing, or be bounded by a known
-  one: then trips after the condition became false have no effect.
+  `MAX_UNROLLED` nodes. Longer ones stay loops, see `rolled`. The trip count must be known while
+  importing, or be bounded by a known one: then trips after the condition became false have no
+  effect.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from typing import Any
 import numpy as np
 
 from mxc.importer import sequences, simple
+from mxc.importer.rolled import Scanned, TooLong, roll
 from mxc.importer.simple import Handler
 from mxc.importer.upgrades.rules import int64s
 from mxc.importer.values import Call, Item, Value, dtype_of
+
+Pieces = list[tuple[Any, int, bool]]
+"""Scanned inputs, their axes, and whether they run backwards."""
 
 MAX_TRIPS = 64
 MAX_UNROLLED = 4096
@@ -58,8 +63,22 @@ def _choose(tracer: Any, call: Call, condition: Value, a: Any, b: Any, role: str
 
 
 def loop(tracer: Any, call: Call) -> list[Item | None]:
-    """Loop: unrolled."""
-    trips, active = _trip_count(call), call.input(1)
+    """Loop: unrolled, or rolled if it runs too often for that."""
+    start, trips = len(tracer.nodes), _trip_count(call)
+    try:
+        return _unrolled(tracer, call, trips)
+    except TooLong as error:
+        if trips is None:
+            raise call.fail(
+                f"it runs more than {error} times, and nothing but its condition says how often",
+                "give it a trip count, or export the model without the loop",
+            ) from None
+        del tracer.nodes[start:]
+    return _rolled_loop(tracer, call, trips)
+
+
+def _unrolled(tracer: Any, call: Call, trips: int | None) -> list[Item | None]:
+    active = call.input(1)
     state: list[Any] = list(call.inputs[2:])
     stacks: list[list[Any]] = [[] for _ in range(len(call.outputs) - len(state))]
     start, trip = len(tracer.nodes), 0
@@ -70,19 +89,60 @@ def loop(tracer: Any, call: Call) -> list[Item | None]:
             active = None
         if active is not None and (trips is None or stacks):
             raise _unknown_trips(call, active)
-        _check_unrolling(tracer, call, trip, start)
-        arguments = [tracer.constant(int64s(trip)), active or tracer.constant(np.array(True))]
-        outputs = tracer.subgraph(call, "body", [*arguments, *state], f"{call.name}/{trip}/")
-        count = 1 + len(state)
-        state = [
-            new if active is None else _choose(tracer, call, active, new, old, f"state {i}")
-            for i, (new, old) in enumerate(zip(outputs[1:count], state, strict=True))
-        ]
-        for stack, value in zip(stacks, outputs[count:], strict=True):
+        _check_unrolling(tracer, trip, start)
+        number = tracer.constant(int64s(trip))
+        state, rows, condition = _trip(tracer, call, number, active, state, f"{trip}/")
+        for stack, value in zip(stacks, rows, strict=True):
             stack.append(value)
-        active = _and(tracer, call, active, outputs[0])
+        active = _and(tracer, call, active, condition)
         trip += 1
     return state + [_stacked(tracer, call, s, len(state), i) for i, s in enumerate(stacks)]
+
+
+def _trip(
+    tracer: Any, call: Call, number: Value, active: Any, state: list[Any], prefix: str
+) -> tuple[list[Any], list[Any], Any]:
+    """One trip: the states, which stay as they are if it is not active; rows; the condition."""
+    arguments = [number, active or tracer.constant(np.array(True)), *state]
+    outputs = tracer.subgraph(call, "body", arguments, f"{call.name}/{prefix}")
+    count = 1 + len(state)
+    new = [
+        value if active is None else _choose(tracer, call, active, value, old, f"state {i}")
+        for i, (value, old) in enumerate(zip(outputs[1:count], state, strict=True))
+    ]
+    return new, outputs[count:], outputs[0]
+
+
+def _rolled_loop(tracer: Any, call: Call, trips: int) -> list[Item | None]:
+    """Loop with a known number of trips, or a bound: it carries then whether it is active."""
+    states, active = list(call.inputs[2:]), call.input(1)
+    if active is not None and active.const is not None:
+        active = None
+    always = active is None and _goes_on(tracer, call, states)
+    first = states if always else [active or tracer.constant(np.array(True)), *states]
+
+    def body(number: Value, inside: list[Value]) -> tuple[list[Any], list[Any]]:
+        if always:
+            return _trip(tracer, call, number, None, list(inside), "")[:2]
+        running, *state = inside
+        new, rows, condition = _trip(tracer, call, number, running, state, "")
+        if rows:
+            raise _unknown_trips(call, condition)
+        return [_and(tracer, call, running, condition), *new], rows
+
+    results, stacks = roll(tracer, call, trips, first, [], body)
+    return [*results[0 if always else 1 :], *stacks]
+
+
+def _goes_on(tracer: Any, call: Call, states: list[Any]) -> bool:
+    """Whether the body's condition is true whatever the trip."""
+    start = len(tracer.nodes)
+    blank = [Value("", v.dtype, v.shape) if isinstance(v, Value) else v for v in (*states,)]
+    number = Value("", np.dtype(np.int64), ())
+    condition = _trip(tracer, call, number, None, blank, "")[2]
+    del tracer.nodes[start:]
+    const = condition.const if isinstance(condition, Value) else None
+    return const is not None and bool(const.item())
 
 
 def _trip_count(call: Call) -> int | None:
@@ -97,13 +157,10 @@ def _unknown_trips(call: Call, active: Value) -> Exception:
     )
 
 
-def _check_unrolling(tracer: Any, call: Call, trip: int, start: int) -> None:
+def _check_unrolling(tracer: Any, trip: int, start: int) -> None:
     added = len(tracer.nodes) - start
     if trip >= MAX_CONSTANT_TRIPS or (trip >= MAX_TRIPS and added > MAX_UNROLLED):
-        raise call.fail(
-            f"it runs more than {trip} times, which is more than can be unrolled",
-            "shorten the loop, or export the model without it",
-        )
+        raise TooLong(trip)
 
 
 def _and(tracer: Any, call: Call, active: Value | None, condition: Any) -> Any:
@@ -140,19 +197,62 @@ def _scan(tracer: Any, call: Call, inputs: list[Any], attrs: dict[str, Any]) -> 
     if len(lengths) != 1:
         raise call.fail(f"its scanned inputs have different lengths {sorted(lengths)}")
     length, start = lengths.pop(), len(tracer.nodes)
+    pieces = list(zip(scanned, axes, map(bool, backward), strict=True))
+    try:
+        return _unrolled_scan(tracer, call, states, pieces, length, attrs)
+    except TooLong:
+        del tracer.nodes[start:]
+    return _rolled_scan(tracer, call, states, pieces, length, attrs)
+
+
+def _unrolled_scan(
+    tracer: Any, call: Call, states: list[Any], pieces: Pieces, length: int, attrs: dict[str, Any]
+) -> list[Item | None]:
+    start = len(tracer.nodes)
     outputs_count = len(call.attrs["body"].output) - len(states)
     stacks: list[list[Any]] = [[] for _ in range(outputs_count)]
     for trip in range(length):
-        _check_unrolling(tracer, call, trip, start)
+        _check_unrolling(tracer, trip, start)
         slices = [
             tracer.op1(call, "Gather", [v, int64s(length - 1 - trip if b else trip)], axis=axis)
-            for v, axis, b in zip(scanned, axes, backward, strict=True)
+            for v, axis, b in pieces
         ]
         results = tracer.subgraph(call, "body", [*states, *slices], f"{call.name}/{trip}/")
         states = results[: len(states)]
         for stack, value in zip(stacks, results[len(states) :], strict=True):
             stack.append(value)
     return [*states, *_scan_outputs(tracer, call, stacks, attrs)]
+
+
+def _rolled_scan(
+    tracer: Any, call: Call, states: list[Any], pieces: Pieces, length: int, attrs: dict[str, Any]
+) -> list[Item | None]:
+    scanned = [Scanned(_moved_axis(tracer, call, v, axis, 0), b) for v, axis, b in pieces]
+
+    def body(_: Value, inside: list[Value]) -> tuple[list[Any], list[Any]]:
+        arguments = [*inside, *(one.element for one in scanned)]
+        results = tracer.subgraph(call, "body", arguments, f"{call.name}/")
+        return results[: len(states)], results[len(states) :]
+
+    count = len(call.attrs["body"].output) - len(states)
+    backward = [bool(b) for b in attrs.get("scan_output_directions") or [0] * count]
+    results, stacks = roll(tracer, call, length, states, scanned, body, backward)
+    axes = attrs.get("scan_output_axes") or [0] * count
+    return [
+        *results,
+        *(_moved_axis(tracer, call, s, 0, a) for s, a in zip(stacks, axes, strict=True)),
+    ]
+
+
+def _moved_axis(tracer: Any, call: Call, value: Any, source: int, target: int) -> Any:
+    """`value` with axis `source` moved to `target`."""
+    rank = len(value.shape)
+    source, target = source % rank, target % rank
+    if source == target:
+        return value
+    order = [axis for axis in range(rank) if axis != source]
+    order.insert(target, source)
+    return tracer.op1(call, "Transpose", [value], perm=order)
 
 
 def _extent(call: Call, value: Any, axis: int) -> int:

@@ -64,6 +64,30 @@ class Node:
     name: str
 
 
+@dataclass(eq=False, slots=True)
+class Repeat(Node):
+    """A loop that is kept: `nodes` are run `trips` times.
+
+    `inputs` are all values from outside that it needs; `outputs` the states after the last trip,
+    then the stacks of `rows`.
+    """
+
+    trips: int
+    first: list[Any]
+    """The states before the first trip; state 0 is the number of the trip."""
+    arguments: list[Value]
+    """The states as the body sees them."""
+    scanned: list[Any]
+    """`rolled.Scanned`: what the body sees of tensors, one element per trip."""
+    nodes: list[Node]
+    last: list[Any]
+    """The states after a trip."""
+    rows: list[Any]
+    """What a trip adds to each stack."""
+    backward: list[bool]
+    """Which stacks are filled from the end."""
+
+
 @dataclass(slots=True)
 class Call:
     """A node about to be imported: its operator with resolved inputs."""

@@ -85,7 +85,7 @@ def short_indices() -> Fuzzed:
 
 
 def lrn_of_batches() -> Fuzzed:
-    """onnx's evaluator counts the batch where it means the channels."""
+    """The evaluator of onnx counts the batch where it means the channels."""
     y = {"y": np.dtype("float32")}
     return model([NODE("LRN", ["x"], ["y"], size=3)], {"x": floats(3, 1, 2, 2)}, {}, y)
 
