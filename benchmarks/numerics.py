@@ -11,6 +11,7 @@ peak of what numpy allocates besides the input, the result included, as a multip
 import argparse
 import ctypes
 import os
+import re
 import subprocess
 import sys
 import time
@@ -102,11 +103,9 @@ class Kernel:
         subprocess.run(command, cwd=folder, check=True)
         self.lib = ctypes.CDLL(str(folder / "kernel.so"))
         self.lib.b_quantize.restype = self.lib.b_copy.restype = ctypes.c_double
-        enums = [line for line in header_text().splitlines() if line.startswith("typedef enum {")]
+        enums = re.findall(r"typedef enum \{(.*?)\}", header_text(), re.DOTALL)
         self.enums = {
-            name.strip(): value
-            for line in enums
-            for value, name in enumerate(line[len("typedef enum {") : line.index("}")].split(","))
+            name.strip(): value for names in enums for value, name in enumerate(names.split(","))
         }
 
     def seconds(self, x: Array, format: str, rule: str, repeat: int) -> tuple[float, float]:

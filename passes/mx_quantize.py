@@ -14,7 +14,8 @@ to write them; those that the policy leaves alone (format `f32`) carry no marks.
 (depthwise ones, stems on images) stay float, because a block would hold next to nothing; rules
 from a file override both per node.
 
-Marks are requests: `mx-layout` chooses the blocks and quantises.
+Marks are requests: `mx-layout` chooses the blocks and quantises. NVFP4 operands are divided by
+their tensor scale first (`mxc.passes._tensor_scale`).
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ from mxc.dialects.onnx import OnnxOp, op_class
 from mxc.dialects.types import element_of, shape_of, tensor_type
 from mxc.errors import BadInput, CannotLower
 from mxc.numerics import FORMATS, default_recipe, format_of
+from mxc.passes._tensor_scale import TensorScales
 
 MIN_CHANNELS = 16
 """Convolutions with fewer channels per group stay float."""
@@ -362,6 +364,10 @@ class MxQuantizePass(ModulePass):
                         _REWRITES[inner.op_type](_Rewrite(inner, constants, policy))
                     elif isinstance(inner, Contraction):
                         inner.properties.update(_marks(inner, inner.lhs, inner.rhs, policy))
+                scales = TensorScales(constants)
+                for inner in [*function.body.walk()]:
+                    if isinstance(inner, Contraction):
+                        scales.apply(inner)
         for rule in rules:
             if rule not in policy.used:
                 raise BadInput(

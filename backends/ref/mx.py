@@ -26,11 +26,14 @@ def constant(machine: Machine, op: mx.ConstantOp, args: Values) -> Values:
 
 @runs(mx.QuantizeOp)
 def quantize(machine: Machine, op: mx.QuantizeOp, args: Values) -> Values:
-    """Codes and scales by the recipe."""
+    """Codes and scales by the recipe; the scale of a whole tensor is a value of its own in IR."""
     block = mx.block_of(op.output.type)
     assert block is not None
     recipe = recipe_of(op.recipe, block.format)
-    return (numerics.quantize(args[0], block.format, block=block.shape, recipe=recipe),)
+    quantised = numerics.quantize(
+        args[0], block.format, block=block.shape, recipe=recipe, tensor_scale=1.0
+    )
+    return (quantised,)
 
 
 @runs(mx.DequantizeOp)
@@ -45,7 +48,10 @@ def requantize(machine: Machine, op: mx.RequantizeOp, args: Values) -> Values:
     block = mx.block_of(op.output.type)
     assert block is not None
     recipe = recipe_of(op.recipe, block.format)
-    return (numerics.requantize(args[0], block.format, block=block.shape, recipe=recipe),)
+    quantised = numerics.requantize(
+        args[0], block.format, block=block.shape, recipe=recipe, tensor_scale=1.0
+    )
+    return (quantised,)
 
 
 @runs(mx.MatMulOp)

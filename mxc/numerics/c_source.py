@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.resources import files
+from textwrap import wrap
 from typing import get_args
 
 import numpy as np
@@ -15,8 +17,9 @@ import numpy as np
 from mxc.errors import BadInput
 from mxc.numerics.codec import hif8_steps
 from mxc.numerics.contract import CONTRACTS, STEP
+from mxc.numerics.dots import SLOTS, registered_contract
 from mxc.numerics.exact import sum_bits
-from mxc.numerics.formats import ELEMENTS, HIF8, Element, Format, format_of
+from mxc.numerics.formats import E4M3, ELEMENTS, FORMATS, HIF8, Element, Format, format_of
 from mxc.numerics.recipe import Overflow, Recipe, ScaleRule, SpecialPolicy, Tie
 from mxc.numerics.scales import bump_threshold
 
@@ -24,6 +27,7 @@ HEADER_NAME = "mxnpu_numerics.h"
 """The file that the text is meant for."""
 
 _RULES = get_args(ScaleRule)
+_SLOTS = [f"MX_VENDOR_{slot}" for slot in range(SLOTS)]
 _KINDS = {"float": "MX_KIND_FLOAT", "int": "MX_KIND_INT", "hif8": "MX_KIND_HIF8"}
 
 
@@ -34,15 +38,36 @@ def header_text() -> str:
 
 
 def c_format(format: str | Format) -> str:
-    """The `mx_format` of a format: its element type, e.g. `MX_E4M3`.
+    """The `mx_format` of a format: its element type, e.g. `MX_E4M3`; a name of its own if scales
+    are no powers of two: `MX_NVFP4`.
 
     Raises:
         BadInput: for a plain float, which needs no codes in C.
     """
-    element = format_of(format).element
-    if element is None:
-        raise BadInput(f"{format_of(format)} has no element codes in C")
-    return f"MX_{element.name.upper()}"
+    format = format_of(format)
+    if format.element is None:
+        raise BadInput(f"{format} has no element codes in C")
+    return f"MX_{(format if format.scale == 'e4m3' else format.element).name.upper()}"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One `mx_format`: an element type under its kind of scale."""
+
+    name: str
+    element: Element
+    e4m3_scale: bool = False
+
+    @property
+    def scale_bits(self) -> int:
+        """The significant bits of a scale that is no power of two."""
+        return E4M3.mantissa_bits + 1 if self.e4m3_scale else 0
+
+
+_FORMATS = [
+    *(_Row(element.name, element) for element in ELEMENTS.values()),
+    *(_Row(f.name, f.element, True) for f in FORMATS.values() if f.scale == "e4m3" and f.element),
+]
 
 
 def c_recipe(recipe: Recipe) -> dict[str, str]:
@@ -60,7 +85,10 @@ def c_recipe(recipe: Recipe) -> dict[str, str]:
 
 
 def c_contract(contract: str) -> str:
-    """The `mx_contract` of a contract's name."""
+    """The `mx_contract` of a contract's name; of a vendor's, `MX_VENDOR_` and its slot."""
+    vendors = registered_contract(contract)
+    if vendors is not None:
+        return f"MX_VENDOR_{vendors.slot}"
     return f"MX_{contract.replace('-', '_').upper()}"
 
 
@@ -77,28 +105,26 @@ def c_float(value: float) -> str:
 def _enums() -> str:
     return "\n".join(
         [
-            _enum("mx_format", [f"MX_{name.upper()}" for name in ELEMENTS]),
+            _enum("mx_format", [f"MX_{row.name.upper()}" for row in _FORMATS]),
             _enum("mx_rule", [f"MX_RULE_{name.upper()}" for name in _RULES]),
             _enum("mx_special", [f"MX_SPECIAL_{n.upper()}" for n in get_args(SpecialPolicy)]),
             _enum("mx_tie", [f"MX_TIE_{name.upper()}" for name in get_args(Tie)]),
             _enum("mx_overflow", [f"MX_OVERFLOW_{name.upper()}" for name in get_args(Overflow)]),
-            _enum("mx_contract", [c_contract(name) for name in CONTRACTS]),
+            _enum("mx_contract", [*map(c_contract, CONTRACTS), *_SLOTS]),
         ]
     )
 
 
 def _enum(name: str, values: Iterable[str]) -> str:
-    return f"typedef enum {{ {', '.join(values)} }} {name};"
+    return "\n".join(wrap(f"typedef enum {{ {', '.join(values)} }} {name};", 100))
 
 
 def _tables() -> str:
-    count = len(ELEMENTS)
-    infos = [_info(e) for e in ELEMENTS.values()]
-    values = [_braces([c_float(v) for v in e.values]) for e in ELEMENTS.values()]
-    units = [str(round(math.log2(e.min_subnormal))) for e in ELEMENTS.values()]
-    bits = [
-        _braces([str(sum_bits(a, b, STEP)) for b in ELEMENTS.values()]) for a in ELEMENTS.values()
-    ]
+    count = len(_FORMATS)
+    infos = [_info(row) for row in _FORMATS]
+    values = [_braces([c_float(v) for v in row.element.values]) for row in _FORMATS]
+    units = [str(round(math.log2(row.element.min_subnormal))) for row in _FORMATS]
+    bits = [_braces([str(_sum_bits(a, b)) for b in _FORMATS]) for a in _FORMATS]
     codes, middles = hif8_steps(HIF8)
     return "\n\n".join(
         [
@@ -107,7 +133,7 @@ def _tables() -> str:
             f"static const float MX_VALUES[{count}][256] = {_braces(values)};",
             "/* The exponent of the smallest value. */",
             f"static const int32_t MX_UNITS[{count}] = {_braces(units)};",
-            f"/* The bits of an exact sum of {STEP} products. */",
+            f"/* The bits of an exact sum of {STEP} products, times scales. */",
             f"static const uint8_t MX_SUM_BITS[{count}][{count}] = {_braces(bits)};",
             "/* HiFloat8: the positive codes in the order of their values, the middles between. */",
             f"#define MX_HIF8_COUNT {len(middles)}u",
@@ -119,7 +145,12 @@ def _tables() -> str:
     )
 
 
-def _info(e: Element) -> str:
+def _sum_bits(a: _Row, b: _Row) -> int:
+    return sum_bits(a.element, b.element, STEP) + a.scale_bits + b.scale_bits
+
+
+def _info(row: _Row) -> str:
+    e = row.element
     bumps = _braces([f"0x{bump_threshold(e, rule):X}u" for rule in _RULES])
     return _braces(
         [
@@ -132,6 +163,7 @@ def _info(e: Element) -> str:
             _KINDS[e.kind],
             f"{int(e.special != 'none')}u",
             f"{int(e.special == 'fnuz')}u",
+            f"{int(row.e4m3_scale)}u",
             bumps,
         ]
     )

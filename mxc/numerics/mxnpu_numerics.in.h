@@ -36,6 +36,7 @@ typedef struct {
     uint32_t kind;      /* MX_KIND_FLOAT, MX_KIND_INT, MX_KIND_HIF8 */
     uint32_t specials;  /* 1 if codes above max_code are NaN or infinity */
     uint32_t fnuz;      /* 1 if there is no -0 */
+    uint32_t e4m3;      /* 1 if scales are E4M3 codes (NVFP4), not powers of two */
     uint32_t bump[4];   /* by mx_rule: the smallest 23-bit fraction of amax that bumps the scale */
 } mx_element_info;
 
@@ -81,6 +82,11 @@ static inline int mx_is_special(uint32_t magnitude) { return magnitude >= 0x7F80
 static inline float mx_scale_value(uint8_t byte) {
     const uint32_t normal = byte == 255 ? 0x7FC00000u : (uint32_t)byte << 23;
     return mx_float(byte == 0 ? 0x00400000u : normal);
+}
+
+/* The value of a scale byte of a format. */
+static inline float mx_scale_of(mx_format f, uint8_t byte) {
+    return MX_ELEMENTS[f].e4m3 ? MX_VALUES[MX_E4M3][byte] : mx_scale_value(byte);
 }
 
 /* 2**(127 - byte), exact; 0 for 255, whose codes are 0. */
@@ -532,16 +538,17 @@ static inline void mx_quantize_with(const mx_quant_desc *d, float enc, const flo
     } while (mx_next(d->rank, zeros, grid, cell));
 }
 
-/* Codes and scales of a strided float array, dense row-major over the tensor and the block grid. */
+/* Codes and scales of a strided float array, dense row-major over the tensor and the block grid.
+ * NVFP4 with a tensor scale of 1. */
 static inline void mx_quantize(const mx_quant_desc *d, const float *src, uint8_t *codes,
                                uint8_t *scales) {
-    mx_quantize_with(d, 0.0f, src, codes, scales);
+    mx_quantize_with(d, MX_ELEMENTS[d->format].e4m3 ? 1.0f : 0.0f, src, codes, scales);
 }
 
-/* NVFP4: format MX_E2M1, scales are E4M3 codes. Gives the scale of the tensor. */
+/* NVFP4 under the tensor scale that its largest magnitude asks for. Gives the tensor scale. */
 static inline float mx_quantize_nvfp4(const mx_quant_desc *d, const float *src, uint8_t *codes,
                                       uint8_t *scales) {
-    const float largest = MX_ELEMENTS[MX_E2M1].max * MX_ELEMENTS[MX_E4M3].max;
+    const float largest = MX_ELEMENTS[d->format].max * MX_ELEMENTS[MX_E4M3].max;
     const size_t zeros[MX_MAX_RANK] = {0}, n = d->shape[d->rank - 1];
     size_t at[MX_MAX_RANK] = {0}, dense;
     ptrdiff_t place;
@@ -573,11 +580,11 @@ static inline const uint8_t *mx_scale_row(const mx_quant_desc *d, const uint8_t 
 }
 
 /* One row of `n` elements; its blocks have `b` of them. */
-static inline void mx_dequantize_row(const float *values, const uint8_t *codes,
-                                     const uint8_t *scales, size_t n, size_t b, ptrdiff_t stride,
-                                     float *dst) {
+static inline void mx_dequantize_row(mx_format f, const uint8_t *codes, const uint8_t *scales,
+                                     size_t n, size_t b, ptrdiff_t stride, float *dst) {
+    const float *values = MX_VALUES[f];
     for (size_t i = 0, block = 0; i < n; i += b, block++) {
-        const float scale = mx_scale_value(scales[block]);
+        const float scale = mx_scale_of(f, scales[block]);
         const size_t end = mx_min_size(i + b, n);
         for (size_t j = i; j < end; j++) {
             dst[(ptrdiff_t)j * stride] = values[codes[j]] * scale;
@@ -585,10 +592,10 @@ static inline void mx_dequantize_row(const float *values, const uint8_t *codes,
     }
 }
 
-/* The values code * scale, in f32: exact but for overflow to infinity. */
+/* The values code * scale, in f32: exact but for overflow to infinity. NVFP4 with a tensor scale
+ * of 1. */
 static inline void mx_dequantize(const mx_quant_desc *d, const uint8_t *codes,
                                  const uint8_t *scales, float *dst) {
-    const float *values = MX_VALUES[d->format];
     const size_t zeros[MX_MAX_RANK] = {0}, n = d->shape[d->rank - 1], b = d->block[d->rank - 1];
     const ptrdiff_t stride = d->strides[d->rank - 1];
     size_t at[MX_MAX_RANK] = {0}, dense;
@@ -597,8 +604,8 @@ static inline void mx_dequantize(const mx_quant_desc *d, const uint8_t *codes,
     do {
         const uint8_t *row = mx_scale_row(d, scales, at);
         mx_row_start(d, at, &place, &dense);
-        if (b == 1) mx_dequantize_row(values, codes + dense, row, n, 1, stride, dst + place);
-        else mx_dequantize_row(values, codes + dense, row, n, b, stride, dst + place);
+        if (b == 1) mx_dequantize_row(d->format, codes + dense, row, n, 1, stride, dst + place);
+        else mx_dequantize_row(d->format, codes + dense, row, n, b, stride, dst + place);
     } while (mx_next(d->rank, zeros, d->shape, at));
 }
 
@@ -622,7 +629,7 @@ static inline void mx_dequantize_nvfp4(const mx_quant_desc *d, const uint8_t *co
 
 /* The exact value of a code. */
 static inline double mx_value(mx_format f, uint8_t code, uint8_t scale) {
-    return (double)MX_VALUES[f][code] * (double)mx_scale_value(scale);
+    return (double)MX_VALUES[f][code] * (double)mx_scale_of(f, scale);
 }
 
 /* The scale byte of a block whose largest magnitude is a double with at most 24 bits. */
@@ -653,11 +660,13 @@ static inline uint8_t mx_requantize_block(const mx_quant_desc *from, const uint8
                                           const size_t *low, const size_t *high, size_t start,
                                           size_t end, uint8_t *to_codes) {
     const int hif8 = MX_ELEMENTS[to->format].kind == MX_KIND_HIF8;
+    const int e4m3 = MX_ELEMENTS[to->format].e4m3 != 0;
     const size_t b = from->block[from->rank - 1];
     size_t at[MX_MAX_RANK], dense;
     ptrdiff_t unused;
     double amax = 0.0;
-    uint8_t byte;
+    float factor = 1.0f;
+    uint8_t byte, dead;
     memcpy(at, low, sizeof at);
     do {
         const uint8_t *row = mx_scale_row(from, scales, at);
@@ -667,7 +676,13 @@ static inline uint8_t mx_requantize_block(const mx_quant_desc *from, const uint8
             amax = value > amax || value != value ? value : amax;
         }
     } while (mx_next(to->rank, low, high, at));
-    byte = hif8 ? 127 : mx_scale_of_value(to, amax);
+    if (e4m3) {
+        const uint32_t top = mx_bits((float)amax);
+        mx_scale_strip(to, 1.0f, &top, 1, &byte, &factor, &dead);
+    } else {
+        byte = hif8 ? 127 : mx_scale_of_value(to, amax);
+        dead = !hif8 && (byte == 255 || amax == 0.0);
+    }
     memcpy(at, low, sizeof at);
     do {
         const uint8_t *row = mx_scale_row(from, scales, at);
@@ -676,9 +691,10 @@ static inline uint8_t mx_requantize_block(const mx_quant_desc *from, const uint8
             const double value = mx_value(from->format, codes[dense + i], row[i / b]);
             const uint64_t random =
                 to->tie == MX_TIE_STOCHASTIC ? mx_random_bits(to->seed, dense + i) : 0;
-            to_codes[dense + i] = mx_encode_with(to->format, mx_rescale(value, byte), to->tie,
-                                                 to->overflow, to->positive_zero, random);
-            if (!hif8 && (byte == 255 || amax == 0.0)) to_codes[dense + i] = 0;
+            const float scaled = e4m3 ? (float)value * factor : mx_rescale(value, byte);
+            to_codes[dense + i] = mx_encode_with(to->format, scaled, to->tie, to->overflow,
+                                                 to->positive_zero, random);
+            if (dead) to_codes[dense + i] = 0;
         }
     } while (mx_next(to->rank, low, high, at));
     return byte;
@@ -781,14 +797,14 @@ static inline float mx_dot_step(mx_format fa, const uint8_t *a, ptrdiff_t stride
     if (MX_SUM_BITS[fa][fb] > 53 && total - total == 0.0 && scale_a != 255 && scale_b != 255) {
         return mx_dot_wide(fa, a, stride_a, fb, b, stride_b, n, scale_a + scale_b - 254);
     }
-    return (float)(total * (double)mx_scale_value(scale_a) * (double)mx_scale_value(scale_b));
+    return (float)(total * (double)mx_scale_of(fa, scale_a) * (double)mx_scale_of(fb, scale_b));
 }
 
 /* One step of a contraction: `n` products (at most 32 for block-exact) onto the accumulator. */
 static inline float mx_accumulate(mx_contract contract, float acc, mx_format fa, const uint8_t *a,
                                   ptrdiff_t stride_a, uint8_t scale_a, mx_format fb,
                                   const uint8_t *b, ptrdiff_t stride_b, uint8_t scale_b, size_t n) {
-    const float sa = mx_scale_value(scale_a), sb = mx_scale_value(scale_b);
+    const float sa = mx_scale_of(fa, scale_a), sb = mx_scale_of(fb, scale_b);
     if (contract == MX_BLOCK_EXACT) {
         return acc + mx_dot_step(fa, a, stride_a, scale_a, fb, b, stride_b, scale_b, n);
     }

@@ -40,6 +40,7 @@ def quantize(
     scale_rule: str | None = None,
     recipe: Recipe | str | None = None,
     block: Sequence[int] | None = None,
+    tensor_scale: float | None = None,
 ) -> BlockArray:
     """`x` (f16, bf16, f32 or f64, rounded once) in blocks of `format`.
 
@@ -49,8 +50,12 @@ def quantize(
     replaces its scale rule. Signs of zeros are kept if the element has -0, except in blocks of
     zeros only, which are all +0 with scale byte 0.
 
+    `tensor_scale` is the f32 scale of the whole tensor in NVFP4, by default 1 / 2688 of the largest
+    magnitude; other formats have none, so it must be 1.
+
     Raises:
-        BadInput: for other dtypes, a 0-d array, an axis out of range, unknown names.
+        BadInput: for other dtypes, a 0-d array, an axis out of range, unknown names, a tensor scale
+            that the format does not have or that is not finite and positive.
     """
     format = format_of(format)
     if x.dtype not in _INPUTS:
@@ -58,11 +63,12 @@ def quantize(
     recipe = preset(recipe) if isinstance(recipe, str) else recipe
     recipe = with_rule(recipe, scale_rule) if recipe else default_recipe(format, scale_rule)
     shape = block_shape(format, x.shape, axis, block)
+    _check_tensor_scale(format, tensor_scale)
     with np.errstate(all="ignore"):
         if format.element is None:
             return _plain(x, format, shape)
         if format.scale == "e4m3":
-            return _two_level(x, format, recipe, shape)
+            return _two_level(x, format, recipe, shape, tensor_scale)
         if format.scale == "none":
             return _unscaled(x, format, format.element, recipe, shape)
         return _power_of_two(x, format, format.element, recipe, shape)
@@ -76,10 +82,23 @@ def requantize(
     scale_rule: str | None = None,
     recipe: Recipe | str | None = None,
     block: Sequence[int] | None = None,
+    tensor_scale: float | None = None,
 ) -> BlockArray:
     """The exact values of `a` in another format, or in other blocks; see `quantize`."""
     x = block_values(a)
-    return quantize(x, format, axis, scale_rule=scale_rule, recipe=recipe, block=block)
+    return quantize(
+        x, format, axis,
+        scale_rule=scale_rule, recipe=recipe, block=block, tensor_scale=tensor_scale,
+    )  # fmt: skip
+
+
+def _check_tensor_scale(format: Format, tensor_scale: float | None) -> None:
+    if tensor_scale is None or (tensor_scale == 1 and format.scale != "e4m3"):
+        return
+    if format.scale != "e4m3":
+        raise BadInput(f"{format} has no tensor scale", hint="nvfp4 has one")
+    if not np.isfinite(np.float32(tensor_scale)) or np.float32(tensor_scale) <= 0:
+        raise BadInput(f"the tensor scale is {tensor_scale}", hint="a positive f32 is needed")
 
 
 def _power_of_two(
@@ -160,20 +179,22 @@ def _places(shape: tuple[int, ...], part: tuple[slice, ...], padded: tuple[int, 
     return index
 
 
-def _two_level(x: Array, format: Format, recipe: Recipe, block: tuple[int, ...]) -> BlockArray:
+def _two_level(
+    x: Array, format: Format, recipe: Recipe, block: tuple[int, ...], tensor_scale: float | None
+) -> BlockArray:
     """NVFP4: E4M3 scales under one f32 scale of the tensor, which puts the largest at 448 * 6.
 
     In f32, each operation rounded: `enc = 2688 / amax`, `dec = 1 / enc`, block scale `s =
     e4m3(amax_b / 6 * enc)`, not below 2**-9 in a block with values, element
-    `e2m1(x * (1 / (s * dec)))`. Source: arXiv 2509.25149, section 2 and appendix C.
+    `e2m1(x * (1 / (s * dec)))`. Source: arXiv 2509.25149, section 2 and appendix C. A given tensor
+    scale is `dec`, and `enc` its reciprocal.
     """
     assert format.element is not None
     x = x.astype(np.float32, copy=False)
-    amax = np.max(np.abs(x), initial=0, where=np.isfinite(x))
-    largest = np.float32(format.element.max * E4M3.max)
-    enc = largest / amax if amax > 0 else np.float32(1)
-    enc = enc if np.isfinite(enc) else np.finfo(np.float32).max
-    dec = np.float32(1) / enc
+    enc = (
+        _encoding_scale(x, format.element) if tensor_scale is None else 1 / np.float32(tensor_scale)
+    )
+    dec = np.float32(1) / enc if tensor_scale is None else np.float32(tensor_scale)
     codes, scales = np.empty(x.shape, np.uint8), np.empty(grid_of(x.shape, block), np.uint8)
     for part, grid in chunks(x.shape, block):
         magnitudes, signs = split_signs(_padded(x[part], block))
@@ -192,6 +213,13 @@ def _two_level(x: Array, format: Format, recipe: Recipe, block: tuple[int, ...])
         _clear(coded, poisoned | (bits == 0), block)
         codes[part] = coded[tuple(slice(n) for n in codes[part].shape)]
     return BlockArray(codes, scales, format, block, float(dec))
+
+
+def _encoding_scale(x: NDArray[np.float32], element: Element) -> np.float32:
+    """What puts the largest finite magnitude at the largest element times the largest scale."""
+    amax = np.max(np.abs(x), initial=0, where=np.isfinite(x))
+    enc = np.float32(element.max * E4M3.max) / amax if amax > 0 else np.float32(1)
+    return np.float32(enc if np.isfinite(enc) else np.finfo(np.float32).max)
 
 
 def _unscaled(

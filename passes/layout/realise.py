@@ -157,7 +157,7 @@ class _Maker:
         block, recipe = self._block(node, on), self._recipe(node)
         quantised = numerics.quantize(
             self.constants[op.key], block.format, block=block.shape,
-            recipe=recipe_of(recipe, block.format),
+            recipe=recipe_of(recipe, block.format), tensor_scale=1.0,
         )  # fmt: skip
         made = ConstantOp(self.constants.add(quantised), TensorType(block, self._shape(on)))
         return self._behind(made, [op.output])

@@ -1,6 +1,7 @@
 """Data that finds errors, and the C header behind ctypes."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -38,16 +39,17 @@ void t_requantize(const mx_quant_desc *a, const uint8_t *c, const uint8_t *s,
                   const mx_quant_desc *b, uint8_t *c2, uint8_t *s2) {
     mx_requantize(a, c, s, b, c2, s2);
 }
-void t_matmul(int contract, int fa, const uint8_t *a, const uint8_t *sa, int fb, const uint8_t *b,
-              const uint8_t *sb, size_t m, size_t k, size_t n, float *y) {
-    const size_t blocks = (k + 31) / 32;
+void t_matmul(int contract, int fa, const uint8_t *a, const uint8_t *sa, size_t ba, int fb,
+              const uint8_t *b, const uint8_t *sb, size_t bb, size_t m, size_t k, size_t n,
+              float *y) {
+    const size_t blocks = (k + ba - 1) / ba, step = ba < bb ? ba : bb;
     for (size_t i = 0; i < m; i++) for (size_t j = 0; j < n; j++) {
         float acc = 0.0f;
-        for (size_t s = 0; s < k; s += 32) {
-            const size_t count = k - s < 32 ? k - s : 32;
+        for (size_t s = 0; s < k; s += step) {
+            const size_t count = k - s < step ? k - s : step;
             acc = mx_accumulate((mx_contract)contract, acc, (mx_format)fa, a + i * k + s, 1,
-                                sa[i * blocks + s / 32], (mx_format)fb, b + s * n + j,
-                                (ptrdiff_t)n, sb[s / 32 * n + j], count);
+                                sa[i * blocks + s / ba], (mx_format)fb, b + s * n + j,
+                                (ptrdiff_t)n, sb[s / bb * n + j], count);
         }
         y[i * n + j] = acc;
     }
@@ -107,15 +109,17 @@ class C:
         return d
 
     def quantize(
-        self, x: np.ndarray, format: str, block: tuple[int, ...], recipe: Recipe
-    ) -> BlockArray:
+        self, x: np.ndarray, format: str, block: tuple[int, ...], recipe: Recipe,
+        tensor_scale: float | None = None,
+    ) -> BlockArray:  # fmt: skip
         f = format_of(format)
+        two_level = f.scale == "e4m3" and tensor_scale is None
         grid = [-(-n // b) for n, b in zip(x.shape, block, strict=True)]
         codes, scales = np.empty(x.shape, f.code_dtype), np.empty(grid, np.uint8)
         d = self.desc(x, format, block, recipe)
-        call = self.lib.t_quantize if f.scale != "e4m3" else self.lib.t_quantize_nvfp4
+        call = self.lib.t_quantize_nvfp4 if two_level else self.lib.t_quantize
         result = call(ctypes.byref(d), pointer(x), pointer(codes), pointer(scales))
-        return BlockArray(codes, scales, f, block, result if f.scale == "e4m3" else 1.0)
+        return BlockArray(codes, scales, f, block, result if two_level else 1.0)
 
     def dequantize(self, a: BlockArray) -> np.ndarray:
         out = np.empty(a.shape, np.float32)
@@ -126,6 +130,13 @@ class C:
             self.lib.t_dequantize_nvfp4(*arguments, scale, pointer(out))
         else:
             self.lib.t_dequantize(*arguments, pointer(out))
+        return out
+
+    def dequantize_plain(self, a: BlockArray) -> np.ndarray:
+        """`mx_dequantize`, which takes the tensor scale to be 1."""
+        out = np.empty(a.shape, np.float32)
+        d = self.desc(out, a.format, a.block, Recipe())
+        self.lib.t_dequantize(ctypes.byref(d), pointer(a.codes), pointer(a.scales), pointer(out))
         return out
 
     def requantize(
@@ -148,8 +159,8 @@ class C:
         size = ctypes.c_size_t
         self.lib.t_matmul(
             self.enum(c_contract(contract)), self.enum(c_format(a.format)), pointer(a.codes),
-            pointer(a.scales), self.enum(c_format(b.format)), pointer(b.codes), pointer(b.scales),
-            size(m), size(k), size(n), pointer(y),
+            pointer(a.scales), size(a.block[1]), self.enum(c_format(b.format)), pointer(b.codes),
+            pointer(b.scales), size(b.block[0]), size(m), size(k), size(n), pointer(y),
         )  # fmt: skip
         return y
 
@@ -170,8 +181,8 @@ def c(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) 
     text = header_text()
     (folder / HEADER_NAME).write_text(text)
     names = sorted({
-        w.strip() for line in text.splitlines() if line.startswith("typedef enum {")
-        for w in line[len("typedef enum {") : line.index("}")].split(",")
+        name.strip() for names in re.findall(r"typedef enum \{(.*?)\}", text, re.DOTALL)
+        for name in names.split(",")
     })  # fmt: skip
     shim = SHIM.replace("@NAMES@", " ".join(f"NAME({name});" for name in names))
     (folder / "shim.c").write_text(shim)

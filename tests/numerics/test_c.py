@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mxc.errors import BadInput
-from mxc.numerics import ELEMENTS, BlockArray, Recipe, matmul, quantize, requantize
+from mxc.numerics import ELEMENTS, BlockArray, Recipe, default_recipe, matmul, quantize, requantize
+from mxc.numerics import FORMATS as FORMAT_TABLE
 from mxc.numerics.c_source import c_format, c_recipe, header_text
 from mxc.numerics.scales import scale_bytes
 
@@ -212,3 +213,27 @@ def test_text_is_deterministic_and_narrow():
     assert text == header_text()
     assert max(map(len, text.splitlines())) <= 120
     assert "@" not in text
+
+
+@pytest.mark.parametrize("block", [(1, 16), (16, 1), (16, 16)])
+def test_nvfp4_under_a_tensor_scale_of_one(c, values, equal, block):
+    x = values(40_000, seed=10).reshape(-1, 80)
+    for array in (x, np.random.default_rng(9).standard_normal((70, 80)).astype("f4") * 900):
+        a = quantize(array, "nvfp4", block=block, tensor_scale=1.0)
+        assert a.tensor_scale == 1
+        assert equal(c.quantize(array, "nvfp4", block, Recipe("even"), tensor_scale=1.0), a)
+        assert equal(c.dequantize_plain(a), a.dequantize())
+
+
+@pytest.mark.parametrize("other", ["nvfp4", *FORMATS])
+def test_requantize_and_contract_nvfp4(c, equal, other):
+    rng = np.random.default_rng(11)
+    x = (rng.standard_normal((64, 64)) * np.exp(2 * rng.standard_normal((64, 64)))).astype("f4")
+    a = quantize(x, "nvfp4", tensor_scale=1.0)
+    wide = FORMAT_TABLE[other].block[-1]
+    b = quantize(x, other, 0, tensor_scale=1.0)
+    for source, target, block in ((a, other, (wide, 1)), (b, "nvfp4", (1, 16))):
+        want = requantize(source, target, block=block, tensor_scale=1.0)
+        assert equal(c.requantize(source, target, block, default_recipe(want.format)), want)
+    for contract in ("block-exact", "sequential", "sequential-fma"):
+        assert equal(c.matmul(a, b, contract), matmul(a, b, contract)), contract

@@ -58,7 +58,7 @@ static void gather(const matrix *x, int64_t line, int64_t lines, int64_t k, int6
       const float *const values = MX_VALUES[x->operand->format];
       const int64_t place = x->scale_base + (line + i) / x->line_block * x->line_scale +
                             k / x->depth_block * x->depth_scale;
-      const float scale = mx_scale_value(x->operand->scales[place]);
+      const float scale = mx_scale_of(x->operand->format, x->operand->scales[place]);
       const float factor = scales ? 1.0f : scale;
       if (scales) scales[i] = scale;
       for (int64_t j = 0; j < depth; ++j) {
@@ -393,7 +393,7 @@ static void gather_inputs(const mxnpu_operand *x, const places *at, int64_t coun
     if (x->kind == MXNPU_BLOCKS) {
       const int64_t place = at->scale[j] + channel / x->block[1] * x->scale_stride[1];
       const uint8_t *const codes = (const uint8_t *)x->data + base;
-      const float scale = mx_scale_value(x->scales[place]);
+      const float scale = mx_scale_of(x->format, x->scales[place]);
       if (scales) scales[j] = scale;
       if (!scales) factor = scale;
       for (int64_t k = 0; k < depth; ++k) {
