@@ -3,7 +3,6 @@
 from xdsl.ir import Dialect
 
 from mxc.dialects.mx.ops import (
-    CONTRACTS,
     ConstantOp,
     Contraction,
     ConvOp,
@@ -54,7 +53,6 @@ MX = Dialect(
 )
 
 __all__ = [
-    "CONTRACTS",
     "FORMAT_ELEMENTS",
     "MX",
     "AbsOp",

@@ -37,9 +37,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from mxc.dialects.mx.types import BlockType, RecipeAttr, block_of
 from mxc.dialects.types import element_of, shape_of, signless
-
-CONTRACTS = ("block-exact", "sequential", "sequential-fma")
-"""The named orders in which a contraction may add up; see `mxc.numerics.matmul`."""
+from mxc.numerics import known_contracts, takes_floats
 
 AnyTensor = TensorType[Attribute]
 FloatTensor = TensorType[AnyFloat]
@@ -288,8 +286,8 @@ class Contraction(IRDLOperation):
         require(
             self,
             "C1",
-            self.contract.data in CONTRACTS,
-            f"contract {self.contract.data!r} is not one of {', '.join(CONTRACTS)}",
+            self.contract.data in known_contracts(),
+            f"contract {self.contract.data!r} is not one of {', '.join(known_contracts())}",
         )
         blocks = [block_of(self.lhs.type), block_of(self.rhs.type)]
         for value, block, axis in zip(
@@ -306,8 +304,8 @@ class Contraction(IRDLOperation):
         require(
             self,
             "C3",
-            self.contract.data != "block-exact" or None not in blocks,
-            "block-exact needs blocks on both sides",
+            takes_floats(self.contract.data) or None not in blocks,
+            f"{self.contract.data} needs blocks on both sides",
         )
 
 

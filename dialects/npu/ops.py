@@ -34,9 +34,10 @@ from xdsl.irdl import (
     prop_def,
 )
 
-from mxc.dialects.mx import CONTRACTS, RecipeAttr, broadcast, conv_shape, grid_shape, require
+from mxc.dialects.mx import RecipeAttr, broadcast, conv_shape, grid_shape, require
 from mxc.dialects.mx.types import FORMAT_ELEMENTS
 from mxc.dialects.npu.memory import AnyMemRef, memref_of
+from mxc.numerics import known_contracts, takes_floats
 
 FORMATS = (*FORMAT_ELEMENTS, "nvfp4")
 
@@ -258,9 +259,9 @@ class Contraction(IRDLOperation):
             if scales is not None and format is not None and block is not None:
                 _require_blocks(self, codes, scales, format, block)
         contract = self.contract.data
-        require(self, "C3", contract in CONTRACTS, f"contract {contract!r} is unknown")
+        require(self, "C3", contract in known_contracts(), f"contract {contract!r} is unknown")
         both = None not in self.blocks
-        require(self, "C3", both or contract != "block-exact", f"{contract} needs blocks")
+        require(self, "C3", both or takes_floats(contract), f"{contract} needs blocks")
 
 
 def operand_properties(
@@ -365,5 +366,5 @@ class ConvOp(Contraction):
         self.verify_operands()
         block = self.blocks[0]
         whole = groups == 1 or block is None or w[1] % min(32, block[1]) == 0
-        exact = self.contract.data == "block-exact"
+        exact = not takes_floats(self.contract.data)
         require(self, "C3", whole or not exact, f"groups of {w[1]} channels cut blocks of {block}")

@@ -8,6 +8,13 @@ from mxc.numerics.accumulate import fma
 from mxc.numerics.blocks import BlockArray, block_values
 from mxc.numerics.contract import CONTRACTS, dot, matmul
 from mxc.numerics.conv import conv
+from mxc.numerics.dots import (
+    DotContract,
+    known_contracts,
+    register_contract,
+    registered_contract,
+    takes_floats,
+)
 from mxc.numerics.explain import explain, formats_table
 from mxc.numerics.formats import ELEMENTS, FORMATS, Element, Format, format_of
 from mxc.numerics.layouts import LAYOUTS, Packed, from_packed, pack
@@ -34,6 +41,7 @@ __all__ = [
     "LAYOUTS",
     "PRESETS",
     "BlockArray",
+    "DotContract",
     "Element",
     "Format",
     "Packed",
@@ -51,16 +59,20 @@ __all__ = [
     "formats_table",
     "from_packed",
     "gather",
+    "known_contracts",
     "matmul",
     "neg",
     "pack",
     "preset",
     "quantize",
     "refine",
+    "register_contract",
+    "registered_contract",
     "requantize",
     "reshape",
     "scale_by_power_of_two",
     "slice_blocks",
+    "takes_floats",
     "to_fnuz",
     "transpose",
 ]

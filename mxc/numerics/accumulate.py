@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mxc.numerics.dots import registered_contract, run_steps, takes_floats
 from mxc.numerics.exact import round_sum, to_odd
 
 Array = NDArray[Any]
@@ -35,11 +36,11 @@ def accumulate(terms: Terms) -> NDArray[np.float32]:
     """The contraction, [B, M, N]."""
     batch, rows, _ = terms.lhs[0].shape
     columns = terms.rhs.shape[-1]
-    if terms.mode != "block-exact" and columns < 32 and columns < rows:
+    if takes_floats(terms.mode) and columns < 32 and columns < rows:
         lhs, rhs = terms.rhs.swapaxes(1, 2), terms.lhs[0].swapaxes(1, 2)
         return accumulate(Terms([lhs], rhs, terms.bounds, terms.mode)).swapaxes(1, 2)
     result = np.empty((batch, rows, columns), np.float32)
-    run = _RUN[_fused_is_plain(terms)]
+    run = _RUN.get(_fused_is_plain(terms), _vendors)
     for b, m, n in _tiles(batch, rows, columns):
         lhs = [part[b, m] for part in terms.lhs]
         result[b, m, n] = run(Terms(lhs, terms.rhs[b, :, n], terms.bounds, terms.mode))
@@ -154,6 +155,13 @@ def _round_parts(terms: Terms, k: slice, sums: list[Array]) -> NDArray[np.float3
         rounded[odd] = whole[odd].astype(np.float32)
         # A zero of a part meets an infinity of the other side only where the whole is not finite.
     return rounded
+
+
+def _vendors(terms: Terms) -> NDArray[np.float32]:
+    """What a vendor's contract says, step by step."""
+    contract = registered_contract(terms.mode)
+    assert contract is not None
+    return run_steps(contract, terms.lhs[0], terms.rhs, [*terms.bounds])
 
 
 _RUN = {"sequential": _sequential, "sequential-fma": _fused, "block-exact": _block_exact}

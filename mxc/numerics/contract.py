@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -25,14 +25,15 @@ from numpy.typing import NDArray
 
 from mxc.errors import BadInput
 from mxc.numerics.accumulate import Terms, accumulate
-from mxc.numerics.blocks import BlockArray
+from mxc.numerics.blocks import BlockArray, scale_values, spread
+from mxc.numerics.dots import BUILT_IN, PAIR, known_contracts, registered_contract, takes_floats
 from mxc.numerics.exact import exact_values, split
 
 Array = NDArray[Any]
 Operand = BlockArray | Array
 
-Contract = Literal["block-exact", "sequential", "sequential-fma"]
-CONTRACTS: tuple[str, ...] = get_args(Contract)
+CONTRACTS = BUILT_IN
+"""The contracts named above; vendors register others, see `mxc.numerics.dots`."""
 
 STEP = 32
 """The most products that `block-exact` adds before it rounds."""
@@ -84,35 +85,51 @@ def step_of(contract: str, *along: tuple[Operand, int]) -> int:
     Raises:
         BadInput: for an unknown contract, or operands that it does not take.
     """
-    if contract not in CONTRACTS:
-        raise BadInput(f"unknown contract '{contract}'", hint=f"known are {', '.join(CONTRACTS)}")
-    step = STEP
+    if contract not in known_contracts():
+        hint = f"known are {', '.join(known_contracts())}"
+        raise BadInput(f"unknown contract '{contract}'", hint=hint)
+    vendors = registered_contract(contract)
+    step = STEP if vendors is None else vendors.step
     for a, axis in along:
         if not isinstance(a, BlockArray):
             _check_float(a, contract)
-        elif contract == "block-exact":
+        elif not takes_floats(contract):
             if a.format.element is None:
-                raise BadInput(f"block-exact does not take {a.format}", hint="use sequential")
+                raise BadInput(f"{contract} does not take {a.format}", hint="use sequential")
             if a.block[axis] < a.shape[axis]:
                 step = math.gcd(step, a.block[axis])
     return step
 
 
 def _check_float(a: Array, contract: str) -> None:
-    if contract == "block-exact":
-        raise BadInput("block-exact takes two block operands", hint="quantise, or use sequential")
+    if not takes_floats(contract):
+        raise BadInput(f"{contract} takes two block operands", hint="quantise, or use sequential")
     if a.dtype not in _FLOATS:
         raise BadInput(f"cannot contract {a.dtype}", hint="f32, f16 and bf16 are known")
 
 
 def operands(a: Operand, b: Operand, contract: str, step: int) -> tuple[list[Array], Array]:
-    """The values that take part: parts of `a` (see `Terms.lhs`), and `b`."""
-    if contract != "block-exact":
+    """The values that take part: parts of `a` (see `Terms.lhs`), and `b`.
+
+    A vendor's contract has one part, of `PAIR`s.
+    """
+    if takes_floats(contract):
         return [_values(a)], _values(b)
     assert isinstance(a, BlockArray)
     assert isinstance(b, BlockArray)
+    if registered_contract(contract) is not None:
+        return [_pairs(a)], _pairs(b)
     assert b.format.element is not None
     return split(a, b.format.element, step), exact_values(b)
+
+
+def _pairs(a: BlockArray) -> Array:
+    """The values of the elements beside their scales."""
+    assert a.format.element is not None
+    pairs = np.empty(a.shape, PAIR)
+    pairs["value"] = a.format.element.values32[a.codes.view(np.uint8)]
+    pairs["scale"] = spread(scale_values(a), a.block, a.shape)
+    return pairs
 
 
 def _values(a: Operand) -> NDArray[np.float32]:
@@ -136,7 +153,8 @@ def finish(
     result: NDArray[np.float32], a: Operand, b: Operand, contract: str
 ) -> NDArray[np.float32]:
     """Multiplies the tensor scales onto an exact result."""
-    if contract == "block-exact" and isinstance(a, BlockArray) and isinstance(b, BlockArray):
+    exact = not takes_floats(contract)
+    if exact and isinstance(a, BlockArray) and isinstance(b, BlockArray):
         alpha = np.float32(a.tensor_scale) * np.float32(b.tensor_scale)
         if alpha != 1:
             result *= alpha

@@ -14,6 +14,7 @@ from mxc.errors import BadInput
 from mxc.numerics.accumulate import Terms, accumulate
 from mxc.numerics.blocks import BlockArray
 from mxc.numerics.contract import finish, operands, step_of
+from mxc.numerics.dots import takes_floats
 
 Array = NDArray[Any]
 Operand = BlockArray | Array
@@ -54,7 +55,7 @@ def conv(
     window = _window(x, w, strides, pads, dilations, groups)
     channels, taps = w.shape[1], math.prod(window.kernel)
     step = step_of(contract, (x, 1), (w, 1))
-    if contract == "block-exact" and groups > 1 and channels % step:
+    if not takes_floats(contract) and groups > 1 and channels % step:
         raise BadInput(f"groups of {channels} channels cut blocks of {step} in two")
     bounds = [t * channels + c for t in range(taps) for c in range(0, channels, step)]
     bounds.append(taps * channels)
