@@ -87,7 +87,7 @@ def _replace(op: Operation, values: Sequence[NDArray[Any]], table: ConstantTable
     assert block is not None
     for result, value in zip(op.results, values, strict=True):
         assert isa(result.type, TensorType)
-        constant = ConstantOp(table.add(np.ascontiguousarray(value)), result.type)
+        constant = ConstantOp(table.add(np.asarray(value, order="C")), result.type)
         constant.location = op.location
         block.insert_op_before(constant, op)
         result.replace_all_uses_with(constant.results[0])

@@ -264,6 +264,14 @@ def lrn(attrs: Attrs, x: Array) -> list[Array]:
     return [x / scale ** attrs["beta"]]
 
 
+def mean(attrs: Attrs, *terms: Array) -> list[Array]:
+    """Mean of tensors that broadcast, in either direction."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return [total / np.asarray(len(terms), total.dtype)]
+
+
 KERNELS: dict[str, Callable[..., list[Array]]] = {
     "AveragePool": average_pool,
     "Conv": conv,
@@ -274,6 +282,7 @@ KERNELS: dict[str, Callable[..., list[Array]]] = {
     "LpNormalization": lp_normalization,
     "LpPool": lp_pool,
     "MaxPool": max_pool,
+    "Mean": mean,
     "Pad": pad,
 }
 """Operator -> its kernel: attributes and arguments in, outputs out."""
