@@ -38,8 +38,9 @@ def header_text() -> str:
 
 
 def c_format(format: str | Format) -> str:
-    """The `mx_format` of a format: its element type, e.g. `MX_E4M3`; a name of its own if scales
-    are no powers of two: `MX_NVFP4`.
+    """The `mx_format` of a format: its element type, e.g. `MX_E4M3`.
+
+    A format whose scales are no powers of two has one of its own: `MX_NVFP4`.
 
     Raises:
         BadInput: for a plain float, which needs no codes in C.
