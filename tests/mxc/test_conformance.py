@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mxc.conformance import load_suite, run_suite
+from mxc.conformance import run_suite
 from mxc.errors import BadInput
 
 
@@ -94,16 +94,37 @@ def test_strings_are_skipped(tmp_path: Path) -> None:
     assert [name for name, _ in report.skipped] == ["words"]
 
 
+OUTSIDE = [
+    "test_adagrad",
+    "test_adam",
+    "test_ai_onnx_ml_",
+    "test_bernoulli",
+    "test_flexattention",
+    "test_image_decoder_",
+    "test_momentum",
+    "test_nesterov_",
+    "test_nonmaxsuppression_",
+    "test_nonzero_",
+    "test_unique_",
+]
+"""Other domains, random numbers, images, and results whose size depends on data."""
+
+NOISE = {
+    "test_attention_4d_causal_fp16_expanded",  # the reference rounds every step to f16
+    "test_dft_inverse",  # 0, where the reference has rounding errors above the tolerance
+    "test_dft_inverse_opset19",
+}
+
+
 @pytest.mark.slow
 def test_the_nodes_of_the_onnx_package() -> None:
-    """Numeric tests that fail are listed here, and only they fail."""
-    names = [case.name for case in load_suite("onnx")]
-    report = run_suite("onnx", names=[name for name in names if name.startswith("test_gather")])
-    assert report.failed == []
-    assert len(report.passed) >= 8
+    report = run_suite("onnx")
+    failed = {name for name, _ in report.failed}
+    assert {name for name in failed if not name.startswith(tuple(OUTSIDE))} <= NOISE
+    assert len(report.passed) >= 1770
 
 
 def test_the_c_of_a_target_is_held_to_the_interpreter(suite: Path) -> None:
     report = run_suite(str(suite), "npu", names=["right", "wrong"])
-    assert report.passed == ["right"]
+    assert report.passed == ["right"], report.failed
     assert "differ, first at" in report.failed[0][1]
