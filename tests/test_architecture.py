@@ -12,7 +12,7 @@ FOLDERS = {
     "mxc/numerics": LEAVES,
     "dialects": {"numerics", *LEAVES},
     "mxc/importer": {"dialects", "numerics", *LEAVES},
-    "passes": {"dialects", "numerics", *LEAVES},
+    "passes": {"dialects", "numerics", "targets", *LEAVES},
     "backends": {"passes", "dialects", "numerics", "targets", *LEAVES},
     "mxc/targets": LEAVES,
 }
