@@ -76,7 +76,7 @@ def _pass_options(options: Options, target: Target) -> dict[str, str]:
         "config": str(options.config or ""),
         "layout": options.layout,
         "emit": target.layout.emit,
-        "scratchpad": str(target.scratchpad.size if target.scratchpad else 0),
+        "target": options.target,
     }
 
 

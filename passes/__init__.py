@@ -21,8 +21,10 @@ _CLASSES = {
     "fuse-elementwise": "FuseElementwisePass",
     "expand-math": "ExpandMathPass",
     "bufferize": "BufferizePass",
-    "schedule-dma": "ScheduleDmaPass",
+    "place": "PlacePass",
+    "tile": "TilePass",
     "plan-memory": "PlanMemoryPass",
+    "schedule": "SchedulePass",
 }
 """Pass -> its class, in the file named after the pass; in the order of the pipeline."""
 

@@ -103,11 +103,10 @@ STAGES = (
         "machine",
         (
             Step("bufferize", "tensors become buffers, views become offsets"),
-            Step(
-                "schedule-dma{capacity=$scratchpad}",
-                "adds buffers of the scratchpad, which need addresses too",
-            ),
+            Step('place{target="$target"}', "what stays in the scratchpad is not moved in tiles"),
+            Step('tile{target="$target"}', "adds buffers and transfers, whole operations known"),
             Step("plan-memory", "lifetimes are final: addresses in one arena"),
+            Step('schedule{target="$target"}', "addresses say which commands may overlap"),
         ),
         slot="after-tiling",
     ),

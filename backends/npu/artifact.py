@@ -26,6 +26,7 @@ from xdsl.ir import Attribute, Operation
 
 from mxc.backends.npu.access import memref_of
 from mxc.backends.npu.emitter import MachineEmitter, comment_text
+from mxc.backends.npu.numbers import target_source
 from mxc.backends.npu.text import HEADER, MAIN, MAKEFILE, SOURCE
 from mxc.constants import ConstantTable
 from mxc.dialects import npu
@@ -33,8 +34,9 @@ from mxc.dialects.npu.ops import Contraction
 from mxc.dialects.types import numpy_dtype
 from mxc.errors import BackendError, CannotLower
 from mxc.numerics.c_source import HEADER_NAME, header_text
+from mxc.targets import load_target
 
-RUNTIME = ("mxnpu.h", "mxnpu_host.c", "mxnpu_scalar.h")
+RUNTIME = ("mxnpu.h", "mxnpu_host.c", "mxnpu_host.h", "mxnpu_scalar.h", "mxnpu_timeline.c")
 """Files of `runtime/` that are part of every artifact."""
 
 
@@ -224,6 +226,7 @@ def write(ctx: Context, module: ModuleOp, folder: Path, weights: str = "bin") ->
     texts = {
         "model.c": _source(facts, emitter),
         "model.h": _header(facts, weights == "c"),
+        "target.c": target_source(load_target(facts.target)),
         "main.c": MAIN,
         "Makefile": MAKEFILE.replace("@EXTRA@", " weights.c" if weights == "c" else ""),
         HEADER_NAME: header_text(),
@@ -236,6 +239,7 @@ def write(ctx: Context, module: ModuleOp, folder: Path, weights: str = "bin") ->
         (folder / name).write_text(text)
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     manifest = _manifest(facts, module, {**hashes, "weights.bin": digest})
+    manifest["layers"] = emitter.layers
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 

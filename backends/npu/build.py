@@ -19,6 +19,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from mxc.backends.npu.timeline import Recorder, Timeline
 from mxc.errors import BackendError, BadInput
 
 Array = NDArray[Any]
@@ -57,8 +58,8 @@ def build(folder: Path, target: Path, flags: Sequence[str] = ()) -> None:
     Raises:
         BackendError: with the compiler's first complaint.
     """
-    host = _host_object(folder, tuple(flags))
-    sources = [str(folder / "model.c"), str(host)]
+    objects = [str(_host_object(folder, source, tuple(flags))) for source in HOST]
+    sources = [str(folder / "model.c"), str(folder / "target.c"), *objects]
     _compile(folder, ["-shared", *flags, "-o", str(target), *sources, "-lm"])
 
 
@@ -70,14 +71,18 @@ def _compile(folder: Path, arguments: Sequence[str]) -> None:
         raise BackendError(f"the C compiler failed: {first}", at=str(folder))
 
 
-def _host_object(folder: Path, flags: tuple[str, ...]) -> Path:
-    """The host HAL of an artifact, compiled once per process for all that have the same."""
-    digest = hashlib.sha256(repr((compiler(), flags)).encode())
-    for source in sorted(folder.glob("mxnpu*")):
-        digest.update(source.read_bytes())
+HOST = ("mxnpu_host.c", "mxnpu_timeline.c")
+"""The sources of the host HAL."""
+
+
+def _host_object(folder: Path, source: str, flags: tuple[str, ...]) -> Path:
+    """Part of the host HAL of an artifact, compiled once per process for all that have the same."""
+    digest = hashlib.sha256(repr((compiler(), source, flags)).encode())
+    for path in sorted(folder.glob("mxnpu*")):
+        digest.update(path.read_bytes())
     target = _objects() / f"{digest.hexdigest()}.o"
     if not target.exists():
-        _compile(folder, [*flags, "-c", "-o", str(target), str(folder / "mxnpu_host.c")])
+        _compile(folder, [*flags, "-c", "-o", str(target), str(folder / source)])
     return target
 
 
@@ -112,7 +117,7 @@ class Program:
         with TemporaryDirectory(prefix="mxc-build-") as temporary:  # once loaded, the file may go
             library = Path(temporary) / "model.so"
             build(folder, library, flags)
-            self._run = ctypes.CDLL(str(library)).mxc_main_run
+            self._library = ctypes.CDLL(str(library))
         self._manifest = json.loads((folder / "manifest.json").read_text())
         self._weights = _aligned(self._manifest["weights_bytes"])
         self._weights[:] = np.fromfile(folder / "weights.bin", np.uint8)
@@ -124,19 +129,61 @@ class Program:
             BadInput: if an array has the wrong type or shape.
             BackendError: if the model refuses its memory.
         """
-        given = [
-            _fit(array, port) for array, port in zip(inputs, self._manifest["inputs"], strict=True)
-        ]
-        outputs = [_output(port) for port in self._manifest["outputs"]]
-        arena, scratchpad = (
-            _aligned(self._manifest[key]) for key in ("arena_bytes", "scratchpad_bytes")
+        return self._call(_Buffers(self._manifest, inputs), None)
+
+    def profile(
+        self, *inputs: Array, check: bool = False
+    ) -> tuple[tuple[Array, ...], Timeline]:
+        """The outputs, and the timeline of the run on the target; `check` finds misuse of the HAL.
+
+        Raises:
+            BadInput: if an array has the wrong type or shape.
+            BackendError: if the model refuses its memory, or a check fails.
+        """
+        buffers, capacity = _Buffers(self._manifest, inputs), COMMANDS
+        memories = [*buffers.memories(), (self._weights.ctypes.data, self._weights.size, False, False)]
+        while True:
+            recorder = Recorder(self._library, memories, capacity, check)
+            outputs = self._call(buffers, ctypes.addressof(recorder.device))
+            if recorder.is_complete:
+                return outputs, recorder.timeline(tuple(self._manifest["layers"]))
+            capacity *= 4
+
+    def _call(self, buffers: _Buffers, device: int | None) -> tuple[Array, ...]:
+        memory = _Memory(
+            self._weights.ctypes.data,
+            buffers.arena.ctypes.data,
+            buffers.scratchpad.ctypes.data,
+            device,
         )
-        memory = _Memory(self._weights.ctypes.data, arena.ctypes.data, scratchpad.ctypes.data, None)
-        code: int = self._run(ctypes.byref(memory), _pointers(given), _pointers(outputs))
+        given, outputs = _pointers(buffers.inputs), _pointers(buffers.outputs)
+        code: int = self._library.mxc_main_run(ctypes.byref(memory), given, outputs)
         if code != 0:
             raise BackendError(f"the model refused its memory: {code}")
         shapes = [port["shape"] for port in self._manifest["outputs"]]
-        return tuple(out.reshape(shape) for out, shape in zip(outputs, shapes, strict=True))
+        return tuple(out.reshape(s) for out, s in zip(buffers.outputs, shapes, strict=True))
+
+
+COMMANDS = 1 << 14
+"""Commands that a profile has room for at first."""
+
+
+class _Buffers:
+    """The memory of one run, besides the weights."""
+
+    def __init__(self, manifest: dict[str, Any], inputs: Sequence[Array]) -> None:
+        ports = zip(inputs, manifest["inputs"], strict=True)
+        self.inputs = [_fit(array, port) for array, port in ports]
+        self.outputs = [_output(port) for port in manifest["outputs"]]
+        self.arena = _aligned(manifest["arena_bytes"])
+        self.scratchpad = _aligned(manifest["scratchpad_bytes"])
+
+    def memories(self) -> list[tuple[int, int, bool, bool]]:
+        """Address, bytes, whether it may be written, whether it is the scratchpad."""
+        rows = [(x, False, False) for x in self.inputs]
+        rows += [(x, True, False) for x in (*self.outputs, self.arena)]
+        rows.append((self.scratchpad, True, True))
+        return [(x.ctypes.data, x.nbytes, writable, fast) for x, writable, fast in rows]
 
 
 def _pointers(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:

@@ -56,13 +56,17 @@ class Emitter:
 
     def __init__(self, function: FuncOp, inputs: int) -> None:
         self.functions: list[str] = []
-        self.main = Function("", {})
+        self.layers: list[str] = []
+        self.main = Function({})
         arguments = function.body.block.args
         self.arguments: dict[SSAValue, str] = {
             a: f"in{i}" if i < inputs else f"out{i - inputs}" for i, a in enumerate(arguments)
         }
         self._count = 0
+        self._names: dict[tuple[str, ...], str] = {}
+        self._layer = ""
         self.block(function.body.block)
+        self.main.line("mxnpu_finish(device);")
 
     def block(self, block: Block) -> None:
         """Prints the operations of a block."""
@@ -79,18 +83,35 @@ class Emitter:
                 at = ", ".join(node_names(op))
                 raise CannotLower(f"the C backend has no rule for {op.name}", at=at)
 
-    def function(self, op: Operation, returns: str = "void") -> Function:
-        """A new static function for `op`; `finish` puts it into the file."""
-        self._count += 1
-        name = op.name.replace(".", "_")
-        return Function(f"op{self._count}_{name}", self.arguments, returns)
+    def function(self, returns: str = "void") -> Function:
+        """A new static function; `finish` puts it into the file."""
+        return Function(self.arguments, returns)
 
     def finish(self, function: Function, op: Operation, result: str = "") -> None:
-        """Adds `function` to the file and its call to the run function."""
-        names = ", ".join(node_names(op)) or op.name
-        self.functions += function.text(comment_text(names))
-        call = function.call([self.main.scalar(value) for value in function.passed])
-        self.main.line(result + call)
+        """Adds `function` to the file, unless one like it is there, and a call of it."""
+        self.mark(op)
+        name = self.define(function, op.name.replace(".", "_"))
+        values = function.values(self.arguments, self.main.scalar)
+        self.main.line(f"{result}{name}({', '.join(values)});")
+
+    def define(self, function: Function, suffix: str) -> str:
+        """The name of a function of the file with the text of `function`; a new one if needed."""
+        key = tuple(function.text(suffix))
+        if key not in self._names:
+            self._names[key] = f"op{len(self._names) + 1}_{suffix}"
+            self.functions += function.text(self._names[key])
+        return self._names[key]
+
+    def mark(self, op: Operation) -> None:
+        """Tells the device which layer follows, if it is another."""
+        layer = ", ".join(node_names(op)) or op.name
+        if layer == self._layer:
+            return
+        self._layer = layer
+        if layer not in self.layers:
+            self.layers.append(layer)
+        self.main.line(f"/* {comment_text(layer)} */")
+        self.main.line(f"mxnpu_mark(device, {self.layers.index(layer)});")
 
 
 def comment_text(text: str) -> str:
@@ -130,7 +151,7 @@ class MachineEmitter(Emitter):
 
     @prints(GenericOp)
     def generic(self, op: GenericOp) -> None:
-        out = self.function(op)
+        out = self.function()
         maps = [attribute.data for attribute in op.get_indexing_maps()]
         values = list(op.operands)
         body = op.body.block
@@ -143,38 +164,40 @@ class MachineEmitter(Emitter):
         reads = [a for a, u in zip(accesses[:count], used, strict=False) if u]
         nest = plan(extents(maps, shapes), reductions, reads, accesses[count:], fixed)
         _GenericText(self, out, op, nest, accesses).write()
-        self.finish(out, op)
+        reads = [v for v, u in zip(values[:count], used, strict=False) if u and _is_memref(v)]
+        self.launch(out, op, reads)
 
     @prints(FillOp)
     def fill(self, op: FillOp) -> None:
-        out = self.function(op)
+        out = self.function()
         (target,) = op.outputs
         value = out.scalar(op.inputs[0])
         pointer = out.pointer(target)
         index = _loops_over(out, [target])
         out.line(f"{pointer}[{index[0]}] = {value};")
         _close_all(out)
-        self.finish(out, op)
+        self.launch(out, op, [])
 
     @prints(CopyOp)
     def copy(self, op: CopyOp) -> None:
-        out = self.function(op)
+        out = self.function()
         source = out.pointer(op.source)
         target = out.pointer(op.destination)
         index = _loops_over(out, [op.source, op.destination])
         out.line(f"{target}[{index[1]}] = {source}[{index[0]}];")
         _close_all(out)
-        self.finish(out, op)
+        self.launch(out, op, [op.source])
 
     @prints(LoadOp)
     def load(self, op: LoadOp) -> None:
         """A scalar of the run function, e.g. an index that a scatter reads."""
         kind = c_type(op.res.type)
-        out = self.function(op, kind)
+        out = self.function(kind)
         pointer = out.pointer(op.memref)
         strides = strides_of(op.memref)
         terms = [f"{out.scalar(i)} * {s}" for i, s in zip(op.indices, strides, strict=True)]
         out.line(f"return {pointer}[{' + '.join(terms) or '0'}];")
+        self._count += 1
         name = f"element{self._count}"
         self.finish(out, op, f"const {kind} {name} = ")
         self.main.name_scalar(op.res, name)
@@ -199,21 +222,46 @@ class MachineEmitter(Emitter):
     def conv(self, op: npu.ConvOp) -> None:
         self.call(op, hal.conv)
 
-    @prints(npu.DmaStartOp)
-    def dma_start(self, op: npu.DmaStartOp) -> None:
-        out = self.function(op, "mxnpu_event")
-        hal.dma_start(out, op)
+    @prints(npu.DmaOp)
+    def dma(self, op: npu.DmaOp) -> None:
+        self.call(op, hal.dma)
+
+    @prints(npu.RecordOp)
+    def record(self, op: npu.RecordOp) -> None:
+        self._count += 1
         event = f"event{self._count}"
-        self.finish(out, op, f"const mxnpu_event {event} = ")
+        queue = hal.queue(op.queue.data)
+        self.main.line(f"const mxnpu_event {event} = mxnpu_record(device, {queue});")
         self.main.name_scalar(op.event, event)
 
-    @prints(npu.DmaWaitOp)
-    def dma_wait(self, op: npu.DmaWaitOp) -> None:
-        self.main.line(f"mxnpu_dma_wait(device, {self.main.scalar(op.event)});")
+    @prints(npu.WaitOp)
+    def wait(self, op: npu.WaitOp) -> None:
+        queue = hal.queue(op.queue.data)
+        self.main.line(f"mxnpu_wait(device, {queue}, {self.main.scalar(op.event)});")
+
+    @prints(npu.BarrierOp)
+    def barrier(self, op: npu.BarrierOp) -> None:
+        self.main.line("mxnpu_finish(device);")
+
+    def launch(self, loops: Function, op: Operation, reads: Sequence[SSAValue]) -> None:
+        """A kernel of the vector unit whose loops are `loops`, and a function that gives it."""
+        suffix = op.name.replace(".", "_")
+        out = self.function()
+        hal.launch(out, op, loops, self.kernel(loops, suffix), reads)
+        self.finish(out, op)
+
+    def kernel(self, loops: Function, suffix: str) -> str:
+        """The function that calls `loops` with what the vector unit was given."""
+        name = self.define(loops, suffix)
+        kernel = f"{name}_kernel"
+        if kernel not in self._names.values():
+            self._names[(kernel,)] = kernel
+            self.functions += hal.kernel(kernel, name, loops)
+        return kernel
 
     def call(self, op: Any, write: Callable[[Function, Any], None]) -> None:
         """A function that is one call of the HAL."""
-        out = self.function(op)
+        out = self.function()
         write(out, op)
         self.finish(out, op)
 

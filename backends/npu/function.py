@@ -1,8 +1,13 @@
-"""One static C function: its parameters are found while its body is written."""
+"""One static C function: its parameters are found while its body is written.
+
+Functions know no addresses: they are given a pointer to each piece of memory, so that operations
+that differ in nothing else (tiles, layers) share one function.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from xdsl.dialects.arith import ConstantOp as ScalarConstant
 from xdsl.dialects.builtin import IntAttr, NoneAttr, StridedLayoutAttr
@@ -17,22 +22,51 @@ from mxc.dialects.types import numpy_dtype
 from mxc.errors import CannotLower
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a memref begins: a buffer, bytes from its start, and a run-time offset in elements."""
+
+    base: SSAValue
+    offset: int
+    dynamic: SSAValue | None
+    size: int
+    """Bytes of an element."""
+
+    @classmethod
+    def of(cls, value: SSAValue) -> Place:
+        """The place of the memref `value`."""
+        owner, size = value.owner, numpy_dtype(memref_of(value).element_type).itemsize
+        if not isinstance(owner, ReinterpretCastOp):
+            return cls(value, 0, None, size)
+        dynamic = owner.offsets[0] if owner.offsets else None
+        return cls(owner.source, _static_offset(value) * size, dynamic, size)
+
+    def text(self, names: dict[SSAValue, str], scalar: Callable[[SSAValue], str]) -> str:
+        """The address in the run function; `names` are those of the model's arguments."""
+        name, start = _base(self.base, names)
+        offset = start + self.offset
+        text = name if offset == 0 else f"{name} + {offset}"
+        return text if self.dynamic is None else f"{text} + {scalar(self.dynamic)} * {self.size}"
+
+
 class Function:
     """The text of a static function that works on memrefs.
 
     `arguments` maps the function arguments of the model to their names, `in0`, `out0`, ...
     """
 
-    def __init__(self, name: str, arguments: dict[SSAValue, str], returns: str = "void") -> None:
-        self.name = name
+    def __init__(self, arguments: dict[SSAValue, str], returns: str = "void") -> None:
         self.returns = returns
         self.lines: list[str] = []
         self.indent = 1
+        self.places: list[Place] = []
+        """The memory that the caller passes, in order."""
+        self.passed: list[SSAValue] = []
+        """The scalars that the caller passes, in order."""
         self._arguments = arguments
         self._pointers: dict[SSAValue, str] = {}
-        self._parameters: dict[str, str] = {}
         self._scalars: dict[SSAValue, str] = {}
-        self._passed: list[SSAValue] = []
+        self._device = False
         self._count = 0
 
     def line(self, text: str) -> None:
@@ -70,95 +104,82 @@ class Function:
         if value not in self._scalars:
             if isinstance(value.owner, ScalarConstant):
                 return self.define(value, expression(value.owner, ()))
-            name = f"s{len(self._passed)}"
-            self._passed.append(value)
-            self._parameters[name] = f"const {c_type(value.type)} {name}"
-            self._scalars[value] = name
+            self._scalars[value] = f"s{len(self.passed)}"
+            self.passed.append(value)
         return self._scalars[value]
-
-    def need(self, parameter: str, declaration: str) -> str:
-        """Asks for a parameter."""
-        self._parameters[parameter] = declaration
-        return parameter
 
     def device(self) -> str:
         """The device handle."""
-        return self.need("device", "mxnpu_device *const device")
+        self._device = True
+        return "device"
 
     def pointer(self, value: SSAValue) -> str:
         """A typed pointer to the first element of the memref `value`, declared at first need."""
         if value not in self._pointers:
-            place = self.address(value)
-            const = "" if self._writable(value) else "const "
+            const = "" if self._writable(Place.of(value)) else "const "
             kind = c_type(memref_of(value).element_type)
             name = f"p{len(self._pointers)}"
-            self.line(f"{const}{kind} *const {name} = ({const}{kind} *)({place});")
+            self.line(
+                f"{const}{kind} *const {name} = ({const}{kind} *){self.parameter(Place.of(value))};"
+            )
             self._pointers[value] = name
         return self._pointers[value]
 
-    def address(self, value: SSAValue) -> str:
-        """The address of the first element of the memref `value`, in bytes from a parameter."""
-        base, offset, dynamic = value, 0, ""
-        if isinstance(value.owner, ReinterpretCastOp):
-            base = value.owner.source
-            size = numpy_dtype(memref_of(value).element_type).itemsize
-            offset = _static_offset(value) * size
-            if value.owner.offsets:
-                dynamic = f" + {self.scalar(value.owner.offsets[0])} * {size}"
-        name, start = self._base(base)
-        return f"{name} + {start + offset}{dynamic}"
+    def parameter(self, place: Place) -> str:
+        """The parameter that is a pointer to `place`."""
+        if place not in self.places:
+            self.places.append(place)
+        return f"m{self.places.index(place)}"
 
-    def _base(self, base: SSAValue) -> tuple[str, int]:
-        op = base.owner
-        match op:
-            case ConstantOp():
-                assert op.offset is not None, "plan-memory has run"
-                return self.need(
-                    "weights", _PLAIN.format("const ", "weights")
-                ), op.offset.value.data
-            case BufferOp():
-                name = "scratchpad" if op.space.data == "scratchpad" else "arena"
-                return self.need(name, _PLAIN.format("", name)), op.offset.value.data
-            case _:
-                if base not in self._arguments:
-                    raise CannotLower(f"a memref comes from {op}; run plan-memory first")
-                name = self._arguments[base]
-                const = "const " if name.startswith("in") else ""
-                return self.need(name, _PLAIN.format(const, name)), 0
+    def _writable(self, place: Place) -> bool:
+        read_only = isinstance(place.base.owner, ConstantOp)
+        return not (read_only or self._arguments.get(place.base, "").startswith("in"))
 
-    def _writable(self, value: SSAValue) -> bool:
-        base = value.owner.source if isinstance(value.owner, ReinterpretCastOp) else value
-        read_only = isinstance(base.owner, ConstantOp)
-        return not (read_only or self._arguments.get(base, "").startswith("in"))
+    def pointer_types(self) -> list[str]:
+        """The types of the memory parameters: `restrict` where a buffer is passed only once."""
+        bases = [place.base for place in self.places]
+        types: list[str] = []
+        for place in self.places:
+            const = "" if self._writable(place) else "const "
+            once = " restrict" if bases.count(place.base) == 1 else ""
+            types.append(f"{const}unsigned char *{once.strip()}")
+        return types
 
-    def text(self, comment: str) -> list[str]:
-        """The definition of the function."""
-        order = [*_ORDER, *sorted(self._parameters, key=_natural)]
-        names = list(dict.fromkeys(n for n in order if n in self._parameters))
-        declared = [self._parameters[name] for name in names] or ["void"]
-        head = f"static {self.returns} {self.name}({', '.join(declared)})"
-        return [f"/* {comment} */", head, "{", *self.lines, "}", ""]
+    def scalar_types(self) -> list[str]:
+        """The C types of the scalar parameters."""
+        return [c_type(value.type) for value in self.passed]
 
-    def call(self, scalar_names: Sequence[str]) -> str:
-        """The call of the function; `scalar_names` are what its passed scalars are called there."""
-        passed = dict(zip((f"s{i}" for i in range(len(self._passed))), scalar_names, strict=True))
-        order = [*_ORDER, *sorted(self._parameters, key=_natural)]
-        names = dict.fromkeys(n for n in order if n in self._parameters)
-        return f"{self.name}({', '.join(passed.get(name, name) for name in names)});"
+    def text(self, name: str) -> list[str]:
+        """The definition of the function, called `name`."""
+        declared = ["mxnpu_device *const device"] if self._device else []
+        declared += [
+            f"{kind}{'' if kind.endswith('*') else ' '}m{i}"
+            for i, kind in enumerate(self.pointer_types())
+        ]
+        declared += [f"const {kind} s{i}" for i, kind in enumerate(self.scalar_types())]
+        head = f"static {self.returns} {name}({', '.join(declared) or 'void'})"
+        return [head, "{", *self.lines, "}", ""]
 
-    @property
-    def passed(self) -> Sequence[SSAValue]:
-        """The scalars that the caller must pass."""
-        return self._passed
+    def values(self, names: dict[SSAValue, str], scalar: Callable[[SSAValue], str]) -> list[str]:
+        """What the run function passes; `scalar` names scalars there."""
+        given = ["device"] if self._device else []
+        given += [place.text(names, scalar) for place in self.places]
+        return [*given, *(scalar(value) for value in self.passed)]
 
 
-_PLAIN = "{}unsigned char *restrict {}"
-_ORDER = ("device", "arena", "scratchpad", "weights")
-
-
-def _natural(name: str) -> tuple[str, int]:
-    letters = name.rstrip("0123456789")
-    return letters, int(name[len(letters) :] or 0)
+def _base(base: SSAValue, names: dict[SSAValue, str]) -> tuple[str, int]:
+    op = base.owner
+    match op:
+        case ConstantOp():
+            assert op.offset is not None, "plan-memory has run"
+            return "weights", op.offset.value.data
+        case BufferOp():
+            name = "scratchpad" if op.space.data == "scratchpad" else "arena"
+            return name, op.offset.value.data
+        case _:
+            if base not in names:
+                raise CannotLower(f"a memref comes from {op}; run plan-memory first")
+            return names[base], 0
 
 
 def _static_offset(value: SSAValue) -> int:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from xdsl.dialects.builtin import BFloat16Type, Float16Type
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from mxc.backends.npu.access import memref_of, strides_of
-from mxc.backends.npu.function import Function
+from mxc.backends.npu.function import Function, Place
 from mxc.dialects import npu
 from mxc.dialects.mx.recipes import recipe_of
+from mxc.dialects.npu.memory import DMA
 from mxc.dialects.types import numpy_dtype
 from mxc.errors import CannotLower
+from mxc.passes._machine.regions import unique_accesses
+from mxc.passes._machine.work import purpose_of, work_of
 from mxc.numerics.c_source import c_contract, c_format, c_recipe
 
 MAX_RANK = 8
@@ -38,11 +42,21 @@ def _float_kind(type: Attribute) -> str:
     return "MXNPU_F16" if isinstance(type, Float16Type) else "MXNPU_F32"
 
 
+def purpose(value: SSAValue) -> str:
+    """What the bytes of a memref are, for profiles."""
+    return f"MXNPU_{purpose_of(value).upper()}"
+
+
 def _tensor(out: Function, data: SSAValue, rank: int | None = None) -> list[tuple[str, object]]:
     """A float operand: kind, data and strides, with strides of 0 in front up to `rank`."""
     strides = _strides(data, rank)
     kind = _float_kind(memref_of(data).element_type)
-    return [("kind", kind), ("data", out.pointer(data)), ("stride", _list(strides))]
+    return [
+        ("kind", kind),
+        ("purpose", purpose(data)),
+        ("data", out.pointer(data)),
+        ("stride", _list(strides)),
+    ]
 
 
 def _blocks(
@@ -57,6 +71,7 @@ def _blocks(
     lead = 0 if rank is None else rank - len(block)
     return [
         ("kind", "MXNPU_BLOCKS"),
+        ("purpose", purpose(codes)),
         ("format", c_format(format)),
         ("data", out.pointer(codes)),
         ("scales", out.pointer(scales)),
@@ -161,11 +176,28 @@ def _quantize(
     fields: list[tuple[str, object]] = [
         ("how", _struct(how)),
         ("source", source),
+        ("dense", dense_from(op.codes, op.scales)),
+        ("purpose", purpose(op.codes)),
         ("codes", out.pointer(op.codes)),
+        ("code_stride", _list(strides_of(op.codes))),
         ("scales", out.pointer(op.scales)),
+        ("scale_stride", _list(strides_of(op.scales))),
     ]
     _describe(out, "mxnpu_quantize_desc", fields)
     out.line(f"mxnpu_quantize({out.device()}, &d);")
+
+
+def dense_from(*values: SSAValue) -> int:
+    """The first axis from which on all `values`, of one rank, lie densely."""
+    axis = len(memref_of(values[0]).get_shape())
+    while axis > 0 and all(_dense_at(value, axis - 1) for value in values):
+        axis -= 1
+    return axis
+
+
+def _dense_at(value: SSAValue, axis: int) -> bool:
+    shape = memref_of(value).get_shape()
+    return shape[axis] == 1 or strides_of(value)[axis] == prod(shape[axis + 1 :])
 
 
 def dequantize(out: Function, op: npu.DequantizeOp) -> None:
@@ -184,11 +216,13 @@ def dequantize(out: Function, op: npu.DequantizeOp) -> None:
     out.line(f"mxnpu_dequantize({out.device()}, &d);")
 
 
-def dma_start(out: Function, op: npu.DmaStartOp) -> None:
-    """`mxnpu_dma_start`; the function returns the event."""
+def dma(out: Function, op: npu.DmaOp) -> None:
+    """`mxnpu_dma`."""
     shape = memref_of(op.source).get_shape()
     _check_rank(len(shape))
     fields: list[tuple[str, object]] = [
+        ("channel", op.channel.value.data),
+        ("purpose", f"MXNPU_{op.purpose.data.upper()}"),
         ("rank", len(shape)),
         ("shape", _list(shape)),
         ("element_bytes", numpy_dtype(memref_of(op.source).element_type).itemsize),
@@ -198,4 +232,88 @@ def dma_start(out: Function, op: npu.DmaStartOp) -> None:
         ("target_stride", _list(strides_of(op.target))),
     ]
     _describe(out, "mxnpu_dma_desc", fields)
-    out.line(f"return mxnpu_dma_start({out.device()}, &d);")
+    out.line(f"mxnpu_dma({out.device()}, &d);")
+
+
+def queue(name: str) -> str:
+    """The number of a queue."""
+    if name.startswith(DMA):
+        return f"MXNPU_DMA + {name[len(DMA) :]}"
+    return f"MXNPU_{name.upper()}"
+
+
+def kernel(name: str, loops_name: str, loops: Function) -> list[str]:
+    """The function `name`, of type mxnpu_kernel, that calls `loops`, called `loops_name`."""
+    given = [
+        f"({kind.replace(' *restrict', ' *')})memory[{i}]"
+        for i, kind in enumerate(loops.pointer_types())
+    ]
+    scalars = [f"scalars[{i}].{_member(kind)}" for i, kind in enumerate(loops.scalar_types())]
+    return [
+        f"static void {name}(void *const *memory, const mxnpu_scalar *scalars)",
+        "{",
+        *([] if given else ["  (void)memory;"]),
+        *([] if scalars else ["  (void)scalars;"]),
+        f"  {loops_name}({', '.join([*given, *scalars])});",
+        "}",
+        "",
+    ]
+
+
+def _member(kind: str) -> str:
+    """The member of mxnpu_scalar that holds a value of C type `kind`."""
+    return {"float": "f", "double": "d", "int64_t": "i"}.get(kind, "u")
+
+
+def launch(
+    out: Function,
+    op: Operation,
+    loops: Function,
+    name: str,
+    reads: Sequence[SSAValue],
+) -> None:
+    """`mxnpu_vector` of the kernel `name`, which calls `loops`.
+
+    `reads` are read as a whole; what else is read is read at most once per point.
+    """
+    memory = [f"(void *){out.parameter(place)}" for place in loops.places]
+    scalars = [
+        f"{{.{_member(kind)} = {out.scalar(value)}}}"
+        for kind, value in zip(loops.scalar_types(), loops.passed, strict=True)
+    ]
+    work = work_of(op)
+    regions = [
+        _region(out, value, writes, 0 if writes or value in reads else work.points)
+        for value, writes in unique_accesses(op)
+    ]
+    fields: list[tuple[str, object]] = [("kernel", name)]
+    for count, field, kind, rows in (
+        ("memories", "memory", "void *const", memory),
+        ("scalar_count", "scalars", "const mxnpu_scalar", scalars),
+        ("region_count", "regions", "const mxnpu_region", regions),
+    ):
+        fields += [(count, len(rows)), (field, field if rows else "NULL")]
+        if rows:
+            out.line(f"{kind} {field}[] = {{")
+            for row in rows:
+                out.line(f"  {row},")
+            out.line("};")
+    fields += [("points", work.points), ("fast", work.fast), ("slow", work.slow)]
+    _describe(out, "mxnpu_vector_desc", fields)
+    out.line(f"mxnpu_vector({out.device()}, &d);")
+
+
+def _region(out: Function, value: SSAValue, writes: bool, elements: int) -> str:
+    shape = memref_of(value).get_shape()
+    _check_rank(len(shape))
+    fields: list[tuple[str, object]] = [
+        ("data", out.parameter(Place.of(value))),
+        ("writes", int(writes)),
+        ("elements", elements),
+        ("purpose", purpose(value)),
+        ("element_bytes", numpy_dtype(memref_of(value).element_type).itemsize),
+        ("rank", len(shape)),
+    ]
+    if shape:
+        fields += [("shape", _list(shape)), ("stride", _list(strides_of(value)))]
+    return _struct(fields)

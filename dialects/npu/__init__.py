@@ -4,12 +4,15 @@ from xdsl.ir import Dialect
 
 from mxc.dialects.npu.memory import (
     SCRATCHPAD,
+    BarrierOp,
     BufferOp,
     ConstantOp,
-    DmaStartOp,
-    DmaWaitOp,
+    DmaOp,
     EventType,
+    RecordOp,
+    WaitOp,
 )
+from mxc.dialects.npu.queues import queue_of
 from mxc.dialects.npu.ops import (
     ConvOp,
     DequantizeOp,
@@ -23,8 +26,10 @@ NPU = Dialect(
     [
         ConstantOp,
         BufferOp,
-        DmaStartOp,
-        DmaWaitOp,
+        DmaOp,
+        RecordOp,
+        WaitOp,
+        BarrierOp,
         QuantizeOp,
         DequantizeOp,
         RequantizeOp,
@@ -37,14 +42,17 @@ NPU = Dialect(
 __all__ = [
     "NPU",
     "SCRATCHPAD",
+    "BarrierOp",
     "BufferOp",
     "ConstantOp",
     "ConvOp",
     "DequantizeOp",
-    "DmaStartOp",
-    "DmaWaitOp",
+    "DmaOp",
     "EventType",
     "MatMulOp",
     "QuantizeOp",
+    "RecordOp",
     "RequantizeOp",
+    "WaitOp",
+    "queue_of",
 ]

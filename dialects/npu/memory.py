@@ -140,26 +140,46 @@ class BufferOp(IRDLOperation):
         require(self, "C3", plain, "the result is strided")
 
 
-@irdl_op_definition
-class DmaStartOp(IRDLOperation):
-    """Starts copying `source` to `target`, one in DRAM and one in the scratchpad.
+VECTOR = "vector"
+MATRIX = "matrix"
+DMA = "dma"
+"""Queues: the units, and channel c of the DMA engine is `dma` followed by c."""
 
-    Until the event is waited for, target must not be read or written, nor source written.
+
+def is_queue(name: str) -> bool:
+    """Whether `name` is a queue."""
+    return name in (VECTOR, MATRIX) or (name.startswith(DMA) and name[len(DMA) :].isdecimal())
+
+
+@irdl_op_definition
+class DmaOp(IRDLOperation):
+    """Copies `source` to `target`, one in DRAM and one in the scratchpad, on channel `channel`.
+
+    `purpose` says what the bytes are, for profiles: weights, activations or scales.
 
     (C1) shapes and element types agree;
-    (C2) exactly one side lies in the scratchpad.
+    (C2) exactly one side lies in the scratchpad;
+    (C3) the channel is not negative, the purpose is known.
 
-        %e = npu.dma_start %a, %b : memref<4x8xf32>, memref<4x8xf32, "scratchpad">
+        npu.dma %a, %b {channel = 0 : i64, purpose = "weights"}
+          : memref<4x8xf32>, memref<4x8xf32, "scratchpad">
     """
 
-    name = "npu.dma_start"
+    name = "npu.dma"
     source = operand_def(AnyMemRef)
     target = operand_def(AnyMemRef)
-    event = result_def(EventType)
+    channel = prop_def(IntegerAttr)
+    purpose = prop_def(StringAttr)
+    irdl_options = (ParsePropInAttrDict(),)
     assembly_format: ClassVar = "$source `,` $target attr-dict `:` type($source) `,` type($target)"
 
-    def __init__(self, source: SSAValue, target: SSAValue) -> None:
-        super().__init__(operands=[source, target], result_types=[EventType()])
+    def __init__(
+        self, source: SSAValue, target: SSAValue, purpose: str = "activations", channel: int = 0
+    ) -> None:
+        super().__init__(
+            operands=[source, target],
+            properties={"channel": IntegerAttr(channel, i64), "purpose": StringAttr(purpose)},
+        )
 
     def verify_(self) -> None:
         a, b = memref_of(self.source), memref_of(self.target)
@@ -167,18 +187,67 @@ class DmaStartOp(IRDLOperation):
         require(self, "C1", same, f"{a} is copied to {b}")
         sides = [in_scratchpad(self.source), in_scratchpad(self.target)]
         require(self, "C2", sum(sides) == 1, "the copy is not between DRAM and scratchpad")
+        known = self.channel.value.data >= 0 and self.purpose.data in PURPOSES
+        require(self, "C3", known, f"channel {self.channel.value.data}, {self.purpose.data!r}")
+
+
+PURPOSES = ("weights", "activations", "scales")
+"""What bytes can be, for profiles."""
 
 
 @irdl_op_definition
-class DmaWaitOp(IRDLOperation):
-    """Waits until the DMA that gave `event` is done.
+class RecordOp(IRDLOperation):
+    """The event that happens when every operation given to `queue` so far is over.
 
-    npu.dma_wait %e
+    (C1) the queue is known.
+
+        %e = npu.record {queue = "dma0"}
     """
 
-    name = "npu.dma_wait"
+    name = "npu.record"
+    queue = prop_def(StringAttr)
+    event = result_def(EventType)
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format: ClassVar = "attr-dict"
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(properties={"queue": StringAttr(queue)}, result_types=[EventType()])
+
+    def verify_(self) -> None:
+        require(self, "C1", is_queue(self.queue.data), f"queue {self.queue.data!r}")
+
+
+@irdl_op_definition
+class WaitOp(IRDLOperation):
+    """What is given to `queue` from here on begins after `event`.
+
+    (C1) the queue is known.
+
+        npu.wait %e {queue = "matrix"}
+    """
+
+    name = "npu.wait"
     event = operand_def(EventType)
+    queue = prop_def(StringAttr)
+    irdl_options = (ParsePropInAttrDict(),)
     assembly_format: ClassVar = "$event attr-dict"
 
-    def __init__(self, event: SSAValue) -> None:
-        super().__init__(operands=[event])
+    def __init__(self, event: SSAValue, queue: str) -> None:
+        super().__init__(operands=[event], properties={"queue": StringAttr(queue)})
+
+    def verify_(self) -> None:
+        require(self, "C1", is_queue(self.queue.data), f"queue {self.queue.data!r}")
+
+
+@irdl_op_definition
+class BarrierOp(IRDLOperation):
+    """What is given to any queue from here on begins when all that was given before is over.
+
+    npu.barrier
+    """
+
+    name = "npu.barrier"
+    assembly_format: ClassVar = "attr-dict"
+
+    def __init__(self) -> None:
+        super().__init__()

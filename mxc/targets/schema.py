@@ -78,6 +78,7 @@ class Vector:
         "exp",
         "sqrt",
     )
+    quantize_ops: Annotated[int, "operations per element of quantising to blocks", POSITIVE] = 2
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 /* The hardware abstraction layer of mxc: what emitted C asks of an NPU.
  *
- * Emitted C calls these functions, in program order, from one thread per model. A port to an NPU
- * implements them; mxnpu_host.c does so in portable C, bit for bit as the interpreter. Sizes and
- * strides count elements unless said otherwise; a stride of 0 repeats an element. Memory passed in
- * stays the caller's. Nothing here can fail: shapes and ranges are checked when mxc compiles.
+ * Emitted C gives commands to queues, in program order, from one thread per model. A queue does its
+ * commands one after the other; queues run side by side, and only events order them. A command may
+ * begin as soon as it is given and is over at the latest when mxnpu_finish returns. Descriptors are
+ * the caller's again when a call returns; the memory they point to is in use until the command is
+ * over. A port to an NPU implements these functions; mxnpu_host.c does so in portable C, bit for bit
+ * as the interpreter. Sizes and strides count elements unless said otherwise; a stride of 0 repeats
+ * an element. Nothing here can fail: shapes and ranges are checked when mxc compiles.
  */
 #ifndef MXNPU_H
 #define MXNPU_H
@@ -17,13 +20,32 @@ extern "C" {
 #endif
 
 #define MXNPU_MAX_RANK 8
+#define MXNPU_FORMATS 16 /* at least as many as mx_format has */
 #define MXNPU_ALIGNMENT 64 /* bytes: of every buffer, and of weights, arena and scratchpad */
 
 /* The NPU, as a port defines it. The host HAL needs none and accepts NULL. */
 typedef struct mxnpu_device mxnpu_device;
 
-/* A DMA transfer under way. */
+/* The queues: vector unit, matrix unit, and DMA channel c is MXNPU_DMA + c. */
+#define MXNPU_VECTOR 0u
+#define MXNPU_MATRIX 1u
+#define MXNPU_DMA 2u
+#define MXNPU_MAX_QUEUES 10
+
+/* Something that happens once; 0 has happened. */
 typedef uint32_t mxnpu_event;
+
+/* The event that happens when every command given to `queue` so far is over. */
+mxnpu_event mxnpu_record(mxnpu_device *device, uint32_t queue);
+/* Commands given to `queue` from now on begin after `event`. */
+void mxnpu_wait(mxnpu_device *device, uint32_t queue, mxnpu_event event);
+/* Returns when all commands are over. */
+void mxnpu_finish(mxnpu_device *device);
+/* Commands given from now on belong to layer `tag` of the manifest; for profiles. */
+void mxnpu_mark(mxnpu_device *device, uint32_t tag);
+
+/* What bytes are, for profiles. */
+typedef enum { MXNPU_WEIGHTS, MXNPU_ACTIVATIONS, MXNPU_SCALES } mxnpu_purpose;
 
 typedef enum { MXNPU_F32, MXNPU_F16, MXNPU_BF16, MXNPU_BLOCKS } mxnpu_kind;
 
@@ -40,6 +62,7 @@ typedef enum { MXNPU_F32, MXNPU_F16, MXNPU_BF16, MXNPU_BLOCKS } mxnpu_kind;
  * scales[i / block[0] * scale_stride[0] + j / block[1] * scale_stride[1] + ...]. */
 typedef struct {
   mxnpu_kind kind;
+  mxnpu_purpose purpose;
   mx_format format; /* of blocks */
   const void *data;
   const uint8_t *scales;
@@ -48,8 +71,9 @@ typedef struct {
   int64_t block[MXNPU_MAX_RANK];
 } mxnpu_operand;
 
-/* output[..., m, n] = sum over k of lhs[..., m, k] * rhs[..., k, n].
- * All have `rank` dimensions; batch dimensions that broadcast have stride 0 in an operand. */
+/* On the matrix queue: output[..., m, n] = sum over k of lhs[..., m, k] * rhs[..., k, n].
+ * All have `rank` dimensions; batch dimensions that broadcast have stride 0 in an operand. The
+ * output overlaps no operand. */
 typedef struct {
   uint32_t rank;
   int64_t shape[MXNPU_MAX_RANK]; /* of the output */
@@ -63,9 +87,13 @@ typedef struct {
 
 void mxnpu_matmul(mxnpu_device *device, const mxnpu_matmul_desc *d);
 
-/* Convolution of lhs [batch, channels, *input_shape] with rhs
+/* On the matrix queue, or on the vector queue if there are groups of fewer than 16 channels
+ * (MXNPU_CONV_QUEUE): convolution of lhs [batch, channels, *input_shape] with rhs
  * [output_channels, channels / groups, *kernel_shape]; the sum runs over kernel positions in
- * row-major order and, within one, over channels. Positions outside the input are +0. */
+ * row-major order and, within one, over channels. Positions outside the input are +0. The output
+ * overlaps no operand. */
+#define MXNPU_CONV_QUEUE(d) \
+  ((d)->groups > 1 && (d)->channels / (d)->groups < 16 ? MXNPU_VECTOR : MXNPU_MATRIX)
 typedef struct {
   uint32_t rank; /* of the spatial dimensions */
   int64_t batch;
@@ -87,19 +115,24 @@ typedef struct {
 
 void mxnpu_conv(mxnpu_device *device, const mxnpu_conv_desc *d);
 
-/* codes, scales = source, rounded into blocks as `how` says: shape, strides of a float source,
- * block, format and recipe, see mxnpu_numerics.h. Source is f32, or dense blocks (their exact values
- * are rounded); codes and scales are dense. */
+/* On the vector queue: codes, scales = source, rounded into blocks as `how` says: shape, strides of
+ * a float source, block, format and recipe, see mxnpu_numerics.h. Source is f32, or dense blocks
+ * (their exact values are rounded). Codes and scales are dense along the axes from `dense` on; along
+ * those before, where a block is one element, they have strides, and the source has floats. */
 typedef struct {
   mx_quant_desc how;
   mxnpu_operand source;
+  uint32_t dense;
+  mxnpu_purpose purpose; /* of codes */
   uint8_t *codes;
+  int64_t code_stride[MXNPU_MAX_RANK];
   uint8_t *scales;
+  int64_t scale_stride[MXNPU_MAX_RANK];
 } mxnpu_quantize_desc;
 
 void mxnpu_quantize(mxnpu_device *device, const mxnpu_quantize_desc *d);
 
-/* target = the exact values of dense blocks, in f32. */
+/* On the vector queue: target = the exact values of dense blocks, in f32. */
 typedef struct {
   uint32_t rank;
   int64_t shape[MXNPU_MAX_RANK];
@@ -110,8 +143,10 @@ typedef struct {
 
 void mxnpu_dequantize(mxnpu_device *device, const mxnpu_dequantize_desc *d);
 
-/* Copies elements between DRAM and scratchpad. */
+/* Copies elements between DRAM and scratchpad, on the DMA channel `channel`. */
 typedef struct {
+  uint32_t channel;
+  mxnpu_purpose purpose;
   uint32_t rank;
   int64_t shape[MXNPU_MAX_RANK];
   uint32_t element_bytes;
@@ -121,9 +156,46 @@ typedef struct {
   int64_t target_stride[MXNPU_MAX_RANK];
 } mxnpu_dma_desc;
 
-/* Starts a copy. Until the event is waited for, target must not be used, nor source written. */
-mxnpu_event mxnpu_dma_start(mxnpu_device *device, const mxnpu_dma_desc *d);
-void mxnpu_dma_wait(mxnpu_device *device, mxnpu_event event);
+void mxnpu_dma(mxnpu_device *device, const mxnpu_dma_desc *d);
+
+/* A piece of memory that a kernel reads or, if `writes`, writes; if `elements` is not 0, at most so
+ * many elements of it. */
+typedef struct {
+  const void *data;
+  uint32_t writes;
+  uint64_t elements;
+  mxnpu_purpose purpose;
+  uint32_t element_bytes;
+  uint32_t rank;
+  int64_t shape[MXNPU_MAX_RANK];
+  int64_t stride[MXNPU_MAX_RANK];
+} mxnpu_region;
+
+/* A function that the vector unit runs: plain loops over `memory`, whose pointers it knows the
+ * meaning of; `scalars` are numbers of the run function. */
+typedef union {
+  int64_t i;
+  uint64_t u;
+  double d;
+  float f;
+} mxnpu_scalar;
+typedef void (*mxnpu_kernel)(void *const *memory, const mxnpu_scalar *scalars);
+
+/* Runs a kernel. Per point of its loops it does `fast` and `slow` operations. */
+typedef struct {
+  mxnpu_kernel kernel;
+  uint32_t memories;
+  void *const *memory;
+  uint32_t scalar_count;
+  const mxnpu_scalar *scalars;
+  uint64_t points;
+  uint64_t fast;
+  uint64_t slow;
+  uint32_t region_count;
+  const mxnpu_region *regions;
+} mxnpu_vector_desc;
+
+void mxnpu_vector(mxnpu_device *device, const mxnpu_vector_desc *d);
 
 #ifdef __cplusplus
 }

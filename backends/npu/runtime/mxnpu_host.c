@@ -2,9 +2,10 @@
  *
  * Contractions decode a panel of each operand once and run on floats, or on doubles where an exact
  * sum needs them (53 bits hold it, see MX_SUM_BITS; wider ones take the slow way). The loop over
- * columns is innermost, so it vectorises without splitting any sum. Needs about 100 KiB of stack.
+ * columns is innermost, so it vectorises without splitting any sum. Commands are done when they are
+ * given. Needs about 100 KiB of stack.
  */
-#include "mxnpu.h"
+#include "mxnpu_host.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -310,7 +311,7 @@ void mxnpu_matmul(mxnpu_device *device, const mxnpu_matmul_desc *d) {
   const plan how = plan_of(d->contract, &d->lhs, block_a, &d->rhs, block_b);
   int64_t at[MXNPU_MAX_RANK] = {0};
   panel p;
-  (void)device;
+  mxnpu_time_matmul(device, d);
   for (uint32_t axis = 0; axis < d->rank; ++axis) {
     if (d->shape[axis] == 0) return;
   }
@@ -469,7 +470,7 @@ void mxnpu_conv(mxnpu_device *device, const mxnpu_conv_desc *d) {
   int64_t block_a = d->lhs.kind == MXNPU_BLOCKS ? d->lhs.block[1] : DEPTH, positions = 1;
   plan how;
   panel p;
-  (void)device;
+  mxnpu_time_conv(device, d);
   if (block_a >= d->channels) block_a = DEPTH; /* one block: it cuts nothing */
   how = plan_of(d->contract, &d->rhs, block_b >= channels ? DEPTH : block_b, &d->lhs, block_a);
   if (d->contract != MX_BLOCK_EXACT && channels % how.step != 0 && d->groups > 1) {
@@ -484,21 +485,35 @@ void mxnpu_conv(mxnpu_device *device, const mxnpu_conv_desc *d) {
 
 void mxnpu_quantize(mxnpu_device *device, const mxnpu_quantize_desc *d) {
   const mxnpu_operand *const x = &d->source;
-  (void)device;
+  int64_t at[MXNPU_MAX_RANK] = {0}, shape[MXNPU_MAX_RANK];
+  mx_quant_desc part = d->how;
+  mxnpu_time_quantize(device, d);
   if (x->kind == MXNPU_BLOCKS) {
-    mx_quant_desc from = d->how;
-    from.format = x->format;
-    for (uint32_t axis = 0; axis < from.rank; ++axis) from.block[axis] = (size_t)x->block[axis];
-    mx_requantize(&from, (const uint8_t *)x->data, x->scales, &d->how, d->codes, d->scales);
-  } else {
-    mx_quantize(&d->how, (const float *)x->data, d->codes, d->scales);
+    part.format = x->format;
+    for (uint32_t axis = 0; axis < part.rank; ++axis) part.block[axis] = (size_t)x->block[axis];
+    mx_requantize(&part, (const uint8_t *)x->data, x->scales, &d->how, d->codes, d->scales);
+    return;
   }
+  for (uint32_t axis = 0; axis < d->dense; ++axis) {
+    shape[axis] = (int64_t)part.shape[axis];
+    if (shape[axis] == 0) return;
+    part.shape[axis] = 1;
+  }
+  do { /* one dense part after the other */
+    ptrdiff_t from = 0, codes = 0, scales = 0;
+    for (uint32_t axis = 0; axis < d->dense; ++axis) {
+      from += at[axis] * part.strides[axis];
+      codes += at[axis] * d->code_stride[axis];
+      scales += at[axis] * d->scale_stride[axis];
+    }
+    mx_quantize(&part, (const float *)x->data + from, d->codes + codes, d->scales + scales);
+  } while (next_position(d->dense, shape, at));
 }
 
 void mxnpu_dequantize(mxnpu_device *device, const mxnpu_dequantize_desc *d) {
   const mxnpu_operand *const x = &d->source;
   mx_quant_desc how;
-  (void)device;
+  mxnpu_time_dequantize(device, d);
   memset(&how, 0, sizeof how);
   how.rank = d->rank;
   how.format = x->format;
@@ -510,7 +525,7 @@ void mxnpu_dequantize(mxnpu_device *device, const mxnpu_dequantize_desc *d) {
   mx_dequantize(&how, (const uint8_t *)x->data, x->scales, d->target);
 }
 
-/* -- DMA: done at once */
+/* -- DMA */
 
 /* Copies `count` elements of `size` bytes. */
 static void copy_line(unsigned char *to, int64_t to_step, const unsigned char *from,
@@ -524,13 +539,13 @@ static void copy_line(unsigned char *to, int64_t to_step, const unsigned char *f
   }
 }
 
-mxnpu_event mxnpu_dma_start(mxnpu_device *device, const mxnpu_dma_desc *d) {
+void mxnpu_dma(mxnpu_device *device, const mxnpu_dma_desc *d) {
   const int64_t size = (int64_t)d->element_bytes;
   int64_t at[MXNPU_MAX_RANK] = {0}, count = 1, to_step = 1, from_step = 1;
   uint32_t rank = d->rank;
-  (void)device;
+  mxnpu_time_dma(device, d);
   for (uint32_t axis = 0; axis < rank; ++axis) {
-    if (d->shape[axis] == 0) return 0;
+    if (d->shape[axis] == 0) return;
   }
   if (rank > 0) {
     count = d->shape[rank - 1];
@@ -551,10 +566,11 @@ mxnpu_event mxnpu_dma_start(mxnpu_device *device, const mxnpu_dma_desc *d) {
     copy_line((unsigned char *)d->target + to * size, to_step,
               (const unsigned char *)d->source + from * size, from_step, count, d->element_bytes);
   } while (next_position(rank, d->shape, at));
-  return 0;
 }
 
-void mxnpu_dma_wait(mxnpu_device *device, mxnpu_event event) {
-  (void)device;
-  (void)event;
+/* -- kernels */
+
+void mxnpu_vector(mxnpu_device *device, const mxnpu_vector_desc *d) {
+  mxnpu_time_vector(device, d);
+  d->kernel(d->memory, d->scalars);
 }
