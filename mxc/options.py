@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mxc.errors import BadInput, unknown
+from mxc.passes._formats import compiled_format
 from mxc.passes.pipelines import STAGES, Stage
 from mxc.targets import Target, load_target
 
@@ -96,8 +97,9 @@ def _format(name: str, target: Target) -> str:
     """The full name of the format `name`, which `target` must have; all have f32."""
     from mxc.numerics import format_of
 
-    full: str = format_of(name).name
-    if full != "f32" and full not in target.numerics.formats:
-        hint = f"it has f32, {', '.join(target.numerics.formats)}"
+    full = compiled_format(name)
+    known = [*target.numerics.formats, *target.numerics.float_formats]
+    if full != "f32" and full not in known:
+        hint = f"it has {', '.join(known)}"
         raise BadInput(f"target {target.name!r} has no format {full!r}", hint=hint)
     return full
