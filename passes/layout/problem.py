@@ -60,6 +60,14 @@ FORMATS: Mapping[str, FormatCost] = {
 }
 
 
+def formats_in_blocks(block: int) -> Mapping[str, FormatCost]:
+    """`FORMATS` of a target whose MX formats share a scale among `block` elements, 32 at most."""
+    return {
+        name: replace(cost, block=block) if cost.block == 32 else cost
+        for name, cost in FORMATS.items()
+    }
+
+
 @dataclass(frozen=True)
 class Prices:
     """What the target can do and what things cost, in bytes of memory traffic."""
