@@ -16,6 +16,7 @@ from mxc.dialects.onnx import attributes, schema
 from mxc.errors import ImportFailed, MxcError
 from mxc.importer import control, fold, infer, upgrades
 from mxc.importer.checks import check
+from mxc.importer.consistency import check_types
 from mxc.importer.functions import schema_function, without_omitted
 from mxc.importer.load import DEFAULT_DOMAINS, Model, default_opset
 from mxc.importer.order import in_order, used_names
@@ -220,6 +221,7 @@ class Tracer:
             if value is not None and not isinstance(value, Value):
                 raise call.fail(f"input {index} is a sequence or optional, not a tensor")
         types = infer.output_types(call)
+        check_types(call, types)
         constants = fold.evaluate(call, types)
         if constants is not None:
             return [None if c is None else self.constant(c) for c in constants]
