@@ -57,8 +57,9 @@ def build(folder: Path, target: Path, flags: Sequence[str] = ()) -> None:
     Raises:
         BackendError: with the compiler's first complaint.
     """
-    host = _host_object(folder, tuple(flags))
-    sources = [str(folder / "model.c"), str(host)]
+    hal = json.loads((folder / "manifest.json").read_text())["hal"]
+    objects = [str(_hal_object(folder, name, tuple(flags))) for name in hal]
+    sources = [str(folder / "model.c"), *objects]
     _compile(folder, ["-shared", *flags, "-o", str(target), *sources, "-lm"])
 
 
@@ -70,14 +71,14 @@ def _compile(folder: Path, arguments: Sequence[str]) -> None:
         raise BackendError(f"the C compiler failed: {first}", at=str(folder))
 
 
-def _host_object(folder: Path, flags: tuple[str, ...]) -> Path:
-    """The host HAL of an artifact, compiled once per process for all that have the same."""
+def _hal_object(folder: Path, name: str, flags: tuple[str, ...]) -> Path:
+    """A source of the HAL, compiled once per process for all artifacts that have the same."""
     digest = hashlib.sha256(repr((compiler(), flags)).encode())
-    for source in sorted(folder.glob("mxnpu*")):
+    for source in sorted({folder / name, *folder.glob("*.h")} - {folder / "model.h"}):
         digest.update(source.read_bytes())
     target = _objects() / f"{digest.hexdigest()}.o"
     if not target.exists():
-        _compile(folder, [*flags, "-c", "-o", str(target), str(folder / "mxnpu_host.c")])
+        _compile(folder, [*flags, "-c", "-o", str(target), str(folder / name)])
     return target
 
 

@@ -182,7 +182,7 @@ CFLAGS ?= -O3
 # code does not use: types of memory, errno, floating-point traps.
 FLAGS = -std=c99 -Wall -Wextra -Wpedantic -Werror $(ARCH) $(CFLAGS) \\
   -ffp-contract=off -fno-strict-aliasing -fno-math-errno -fno-trapping-math
-SOURCES = model.c mxnpu_host.c@EXTRA@
+SOURCES = @SOURCES@
 HEADERS = model.h mxnpu.h mxnpu_numerics.h mxnpu_scalar.h
 
 model: main.c $(SOURCES) $(HEADERS)
