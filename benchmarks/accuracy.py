@@ -2,8 +2,9 @@
 
     python benchmarks/accuracy.py [--models FOLDER] [--only charlm ...] [--format mxfp8 ...]
 
-`--format all` is every format that the target `npu` has. The digits models are scored by accuracy on `digits_test.npz` (x, y), the character language model
-by perplexity on `charlm_eval.npz` (ids: 64 characters in, the next of each out).
+`--format all` is every format that the target `npu` has. The digits models are scored by accuracy
+on `digits_test.npz` (x, y), the character language model by perplexity on `charlm_eval.npz` (ids:
+64 characters in, the next of each out).
 """
 
 import argparse

@@ -104,7 +104,7 @@ def _grid(module: ModuleOp) -> int:
     marks = {
         mark.data for op in contractions for mark in (op.lhs_as, op.rhs_as) if mark is not None
     }
-    return lcm(transport.BLOCK, *(FORMATS[m.data].block[-1] for m in marks if m is not None))
+    return lcm(transport.BLOCK, *(FORMATS[mark].block[-1] for mark in marks))
 
 
 def _text(module: ModuleOp, key: str) -> str:
