@@ -14,7 +14,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 
 from mxc.dialects.onnx import attributes, schema
 from mxc.errors import ImportFailed, MxcError
-from mxc.importer import control, fold, infer, upgrades
+from mxc.importer import control, fold, infer, microsoft, upgrades
 from mxc.importer.checks import check
 from mxc.importer.consistency import check_types
 from mxc.importer.functions import schema_function, without_omitted
@@ -148,6 +148,10 @@ class Tracer:
         key = (proto.domain, proto.op_type)
         if key in self.model.functions:
             return self.function(self.model.functions[key], call, key)
+        if key in microsoft.HANDLERS:
+            done = microsoft.HANDLERS[key](self, call)
+            assert done is not None
+            return done
         if key in ALIASES:
             call.op_type, opset = ALIASES[key]
         elif proto.domain in DEFAULT_DOMAINS:
