@@ -11,11 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import defs
 
-from mxc.dialects.onnx import schema
-from mxc.importer.values import Call, Shape, Value, elem_type_of
+from mxc.importer.values import Call, Shape, Value
 
 MAX_ELEMENTS = 1 << 33
 """Tensors with more are an error: no target could hold them."""
@@ -32,10 +29,7 @@ def check_types(call: Call, types: Sequence[Type]) -> None:
     """Raises `ImportFailed` if inputs, attributes and inferred outputs contradict each other."""
     for index, (_, shape) in enumerate(types):
         check_size(call, shape, f"output {index}")
-    _check_elements(call)
     shapes = [v.static_shape if isinstance(v, Value) else None for v in call.inputs]
-    if call.op_type in _BROADCAST:
-        _check_broadcast(call, [s for s in shapes if s is not None])
     if call.op_type in _CHECKS:
         _CHECKS[call.op_type](call, shapes)
     if call.op_type == "Reshape":
@@ -49,46 +43,6 @@ def check_size(call: Call, shape: Shape | None, role: str) -> None:
         raise call.fail(f"{role} would have the shape {list(shape or ())}")
     if math.prod(known) > MAX_ELEMENTS:
         raise call.fail(f"{role} would have {math.prod(known)} elements")
-
-
-def _check_elements(call: Call) -> None:
-    """The element types of the inputs are those that the operator takes, equal where they must."""
-    newest = schema.newest(call.op_type)
-    bound: dict[str, str] = {}
-    allowed = {c.type_param_str: c.allowed_type_strs for c in newest.type_constraints}
-    for i, value in enumerate(call.inputs):
-        if not isinstance(value, Value) or value.dtype is None:
-            continue
-        formal = newest.inputs[min(i, len(newest.inputs) - 1)]
-        kind = _type_string(value.dtype)
-        if kind not in allowed.get(formal.type_str, [formal.type_str]):
-            raise call.fail(f"input '{formal.name}' has elements of type {value.dtype}")
-        mixed = formal.option == defs.OpSchema.FormalParameterOption.Variadic
-        if mixed and not formal.is_homogeneous:
-            continue
-        if bound.setdefault(formal.type_str, kind) != kind:
-            raise call.fail(f"its inputs have elements of types {bound[formal.type_str]}, {kind}")
-
-
-def _type_string(dtype: np.dtype[Any]) -> str:
-    return f"tensor({onnx.TensorProto.DataType.Name(elem_type_of(dtype)).lower()})"
-
-
-_BROADCAST = frozenset(
-    [
-        "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal",
-        "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul",
-        "Or", "Pow", "Sub", "Sum", "Where", "Xor",
-    ]
-)  # fmt: skip
-
-
-def _check_broadcast(call: Call, shapes: list[tuple[int, ...]]) -> None:
-    try:
-        np.broadcast_shapes(*shapes)
-    except ValueError:
-        text = ", ".join(str(list(shape)) for shape in shapes)
-        raise call.fail(f"shapes {text} do not broadcast") from None
 
 
 def _check_reshape(call: Call, source: Shape | None, target: Shape | None) -> None:
@@ -146,8 +100,9 @@ def _gemm(call: Call, shapes: Sequence[tuple[int, ...] | None]) -> None:
     depth, n = b[::-1] if call.attrs.get("transB", 0) else b
     if k != depth:
         raise call.fail(f"{list(a)} and {list(b)} do not multiply")
-    if c is not None and any(have not in (1, want) for have, want in zip(c[::-1], (n, m))):  # noqa: B905
-        raise call.fail(f"{list(c)} does not broadcast to {[m, n]}")
+    pairs = zip((c or ())[::-1], (n, m), strict=False)
+    if any(have not in (1, want) for have, want in pairs):
+        raise call.fail(f"{list(c or ())} does not broadcast to {[m, n]}")
 
 
 def _per_channel(*indices: int) -> Check:
@@ -163,6 +118,51 @@ def _per_channel(*indices: int) -> Check:
     return check
 
 
+def _spread(*indices: int) -> Check:
+    """Inputs that broadcast to the first, which keeps its shape."""
+
+    def check(call: Call, shapes: Sequence[tuple[int, ...] | None]) -> None:
+        x = _at(shapes, 0)
+        for index in indices:
+            part = _at(shapes, index)
+            if x is None or part is None:
+                continue
+            pairs = zip(part[::-1], x[::-1], strict=False)
+            if len(part) > len(x) or any(have not in (1, want) for have, want in pairs):
+                raise call.fail(f"input {index}, {list(part)}, does not broadcast to {list(x)}")
+
+    return check
+
+
+_GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
+
+
+def _recurrent(call: Call, shapes: Sequence[tuple[int, ...] | None]) -> None:
+    x = _at(shapes, 0)
+    if x is None or len(x) != 3:
+        return
+    hidden, gates = call.attrs.get("hidden_size", 0), _GATES[call.op_type]
+    ways = 2 if call.attrs.get("direction") == "bidirectional" else 1
+    batch = x[0] if call.attrs.get("layout", 0) else x[1]
+    state = (batch, ways, hidden) if call.attrs.get("layout", 0) else (ways, batch, hidden)
+    wanted: list[tuple[int, ...]] = [
+        x, (ways, gates * hidden, x[2]), (ways, gates * hidden, hidden),
+        (ways, 2 * gates * hidden), (batch,), state, state, (ways, 3 * hidden),
+    ]  # fmt: skip
+    for index, (have, want) in enumerate(zip(shapes, wanted, strict=False)):
+        if have is not None and have != want:
+            raise call.fail(f"input {index} has the shape {list(have)}, not {list(want)}")
+
+
+def _reverse_sequence(call: Call, shapes: Sequence[tuple[int, ...] | None]) -> None:
+    x, lengths = _at(shapes, 0), _at(shapes, 1)
+    batch, time = call.attrs.get("batch_axis", 1), call.attrs.get("time_axis", 0)
+    if sorted((batch, time)) != [0, 1]:
+        raise call.fail(f"batch_axis={batch} and time_axis={time} are not 0 and 1")
+    if x is not None and lengths is not None and (len(x) < 2 or lengths != (x[batch],)):
+        raise call.fail(f"lengths {list(lengths)} do not fit an input {list(x)}")
+
+
 def _at(shapes: Sequence[tuple[int, ...] | None], index: int) -> tuple[int, ...] | None:
     return shapes[index] if index < len(shapes) else None
 
@@ -173,9 +173,16 @@ _CHECKS: dict[str, Check] = {
     "Conv": _conv,
     "ConvInteger": _conv,
     "ConvTranspose": _conv,
+    "GRU": _recurrent,
     "Gemm": _gemm,
     "InstanceNormalization": _per_channel(1, 2),
+    "LSTM": _recurrent,
+    "LayerNormalization": _spread(1, 2),
     "LpPool": _pool,
     "MaxPool": _pool,
+    "PRelu": _spread(1),
     "QLinearConv": _conv,
+    "RMSNormalization": _spread(1),
+    "RNN": _recurrent,
+    "ReverseSequence": _reverse_sequence,
 }
