@@ -40,7 +40,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counts:
     def build_counting(folder: Path, target: Path, flags: Sequence[str] = ()) -> None:
         sources = [folder / "model.c", *sorted(folder.glob("mxnpu*.c")), COUNTING]
         wrap = ["-shared", "-fPIC", "-Wl,--wrap=mxnpu_quantize", f"-I{folder}"]
-        command = [*build.compiler().split(), *build.FLAGS, "-O1", *wrap, *flags]
+        command = [*build.compiler().split(), *build.FLAGS, *wrap, *flags]
         subprocess.run([*command, "-o", target, *sources, "-lm"], check=True)
         libraries.append(ctypes.CDLL(str(target)))
 
