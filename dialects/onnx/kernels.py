@@ -273,7 +273,7 @@ def mean(attrs: Attrs, *terms: Array) -> list[Array]:
 
 
 def log_softmax(attrs: Attrs, x: Array) -> list[Array]:
-    """x - max - log(sum(exp(x - max))): finite where the softmax itself underflows to 0."""
+    """The logarithm, x - max - log(sum(exp(x - max))): finite where a softmax is 0."""
     axis = int(attrs["axis"])
     shifted = x - x.max(axis, keepdims=True, initial=-np.inf)
     total = np.exp(shifted).sum(axis, keepdims=True, dtype=shifted.dtype)
