@@ -17,6 +17,8 @@ from tests.fuzz.generate import generate
 from tests.importer.test_damaged import damaged, rich_model
 
 SECONDS = 10
+"""Of the processor: the machine may be busy with other things."""
+
 MEBIBYTES = 1024
 """How much the peak of the memory may grow; a process begins with some hundred."""
 
@@ -25,7 +27,7 @@ def survives(data: bytes, folder: Path, format: str) -> bool:
     """Compiles `data`; whether it was a model. Anything but an `MxcError` is raised."""
     path, out = folder / "m.onnx", folder / "out"
     path.write_bytes(data)
-    before, start = _peak(), time.perf_counter()
+    before, start = _peak(), time.process_time()
     try:
         compile_model(path, out, Options(format=format))
     except MxcError as error:
@@ -35,7 +37,7 @@ def survives(data: bytes, folder: Path, format: str) -> bool:
     else:
         done = True
         shutil.rmtree(out)
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert _peak() - before < MEBIBYTES
     return done
 
