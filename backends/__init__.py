@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from mxc.backends.base import API_VERSION, Backend
-from mxc.errors import BackendError, BadInput
+from mxc.errors import BackendError, BadInput, MxcError, unknown
+from mxc.numerics import register_contract
+from mxc.passes import PASSES, register_pass
+from mxc.passes._capabilities import register_support
+from mxc.passes.pipelines import SLOTS
 
-__all__ = ["Listing", "list_backends", "load_backend"]
+__all__ = ["Listing", "backend_names", "list_backends", "load_backend"]
 
 GROUP = "mxc.backends"
 """A vendor adds a backend by an entry point `name = "package:BackendClass"` in this group."""
@@ -34,6 +38,11 @@ def list_backends() -> tuple[Listing, ...]:
     ours = [entry for entry in _entries() if entry in BUILT_IN]
     theirs = sorted((e for e in _entries() if e not in BUILT_IN), key=lambda e: (e.name, e.value))
     return tuple(Listing(e.name, e.value, _error(e)) for e in [*ours, *theirs])
+
+
+def backend_names() -> tuple[str, ...]:
+    """The names of all backends, ours first; nothing is imported."""
+    return tuple(dict.fromkeys(entry.name for entry in _entries()))
 
 
 def load_backend(name: str) -> Backend:
@@ -69,9 +78,32 @@ def _load(entry: EntryPoint) -> Backend:
     if kind.api_version != API_VERSION:
         raise BackendError(f"was made for API {kind.api_version}, this is {API_VERSION}", at=at)
     try:
-        return kind()
+        backend = kind()
+        _register(entry.name, backend)
+    except MxcError as error:
+        raise BackendError(str(error), at=at) from error
     except Exception as error:
         raise BackendError(f"cannot be made: {type(error).__name__}: {error}", at=at) from error
+    return backend
+
+
+def _register(name: str, backend: Backend) -> None:
+    """Makes the passes, contracts and capabilities of `backend` known by name.
+
+    Raises:
+        BadInput: if a name is taken, or a slot or a pass in one does not exist.
+    """
+    for contract in backend.contracts:
+        register_contract(contract)
+    for kind in backend.pass_classes:
+        register_pass(kind)
+    for slot, steps in backend.passes.items():
+        if slot not in SLOTS:
+            raise unknown("slot", slot, SLOTS)
+        for step in steps:
+            if step.name not in PASSES:
+                raise unknown(f"pass in slot {slot}:", step.name, PASSES)
+    register_support(name, backend.supports)
 
 
 def _error(entry: EntryPoint) -> str | None:

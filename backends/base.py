@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+
+from mxc.numerics import DotContract
+from mxc.passes.pipelines import Step
 
 API_VERSION = 1
 """The version of this contract. A backend made for another is listed with an error, never run."""
@@ -38,20 +42,45 @@ class Backend(ABC):
 
     @property
     def target_description(self) -> Path | None:
-        """A target description of the backend's own, as a TOML file; None if it serves ours."""
+        """A target description of the backend's own, as a TOML file; None if it serves ours.
+
+        `--target NAME` finds it if NAME is the backend's entry point and the description's name.
+        """
         return None
 
     @property
-    def passes(self) -> Mapping[str, tuple[str, ...]]:
-        """Passes to run in named slots of the pipeline, e.g. {"after-layout": ("acme-swizzle",)}.
+    def pass_classes(self) -> tuple[type[ModulePass], ...]:
+        """The backend's own passes. Their names are free of those of mxc and other vendors."""
+        return ()
+
+    @property
+    def passes(self) -> Mapping[str, tuple[Step, ...]]:
+        """What runs in named slots of the pipeline, for targets whose backend this is.
+
+            {"after-layout": (Step("acme-swizzle", "why here", EXACT),)}
 
         The slots are `after-import`, `after-quantize`, `after-layout`, `after-lowering` and
-        `after-tiling`.
+        `after-tiling`; passes are the backend's own or ours. A step says what it may change; `mxc
+        verify --each-pass` holds it to that.
         """
         return {}
 
+    @property
+    def contracts(self) -> tuple[DotContract, ...]:
+        """Dot contracts of the matrix unit that mxc does not have.
+
+        The target description chooses one by name, `matrix.block_contract`.
+        """
+        return ()
+
     def supports(self, op: Operation) -> str | None:
-        """None if the backend can emit `op`, of the machine level; else why it cannot."""
+        """None if the backend can emit `op`; else why it cannot, in words that end an error.
+
+        It is asked twice. `mx-legalize` asks about `mx.matmul`, `mx.conv`, `mx.requantize` and
+        `mx.dequantize` with the contracts and blocks that the target would run; what it refuses is
+        rewritten to plain loops. Before `emit`, it is asked about every operation of the machine
+        level; what it refuses then is an error that names the node.
+        """
         return None
 
     @abstractmethod

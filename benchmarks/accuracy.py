@@ -1,13 +1,15 @@
 """Accuracy of the trained models in float and in MX, computed by the emitted C.
 
-    python benchmarks/accuracy.py [--models ../shared/models/trained] [--format mxfp8 ...]
+    python benchmarks/accuracy.py [--models FOLDER] [--only charlm ...] [--format mxfp8 ...]
 
-The digits models are scored by accuracy on `digits_test.npz` (x, y), the character language model
-by perplexity on `charlm_eval.npz` (ids: 64 characters in, the next of each out).
+`--format all` is every format that the target `npu` has. The digits models are scored by accuracy
+on `digits_test.npz` (x, y), the character language model by perplexity on `charlm_eval.npz` (ids:
+64 characters in, the next of each out).
 """
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,9 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mxc.driver import Options, compile_model, load_artifact
+from mxc.targets import load_target
 
 Array = NDArray[Any]
 Program = Callable[[Array], Array]
+Task = tuple[str, str, str, Callable[[Program, dict[str, Array]], float]]
+"""Model, family, file of data, measure."""
 
 BATCH = {"digits": 180, "charlm": 64}
 
@@ -52,7 +57,7 @@ def perplexity(run: Program, data: dict[str, Array]) -> float:
     return float(np.exp(np.mean(total - chosen)))
 
 
-TASKS = (
+TASKS: tuple[Task, ...] = (
     ("digits_mlp", "digits", "digits_test", accuracy),
     ("digits_cnn", "digits", "digits_test", accuracy),
     ("digits_vit", "digits", "digits_test", accuracy),
@@ -60,23 +65,37 @@ TASKS = (
 )
 
 
+def score(task: Task, models: Path, number_format: str) -> float:
+    """The score of one model in one format."""
+    name, family, file, measure = task
+    data = dict(np.load(models / f"{file}.npz"))
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "c"
+        return measure(program(models / f"{name}.onnx", number_format, BATCH[family], folder), data)
+
+
+def formats(names: Sequence[str]) -> list[str]:
+    """The formats that `names` asks for, `all` written out."""
+    numerics = load_target("npu").numerics
+    return [*numerics.float_formats, *numerics.formats] if list(names) == ["all"] else list(names)
+
+
 def main() -> None:
-    """Prints the table: a row per model, a column per format."""
+    """Prints the table: a row per format, a column per model."""
     default = Path(__file__).parent.parent.parent / "shared" / "models" / "trained"
     parser = argparse.ArgumentParser(description="Score the trained models through emitted C.")
     parser.add_argument("--models", type=Path, default=default)
+    parser.add_argument("--only", nargs="+", default=[task[0] for task in TASKS], metavar="MODEL")
     parser.add_argument("--format", nargs="+", default=["f32", "mxfp8"])
     args = parser.parse_args()
-    print(f"{'model':12} {'score':12}" + "".join(f"{name:>12}" for name in args.format))
-    for name, family, file, score in TASKS:
-        data = dict(np.load(args.models / f"{file}.npz"))
-        row = f"{name:12} {score.__name__:12}"
-        for number_format in args.format:
-            with TemporaryDirectory() as temporary:
-                model = args.models / f"{name}.onnx"
-                run = program(model, number_format, BATCH[family], Path(temporary) / "c")
-                row += f"{score(run, data):12.3f}"
-        print(row, flush=True)
+    tasks = [task for task in TASKS if task[0] in args.only]
+    write = sys.stdout.write
+    write("| format |" + "".join(f" {t[0]}, {t[3].__name__} |" for t in tasks) + "\n")
+    write("|---|" + "---|" * len(tasks) + "\n")
+    for name in formats(args.format):
+        scores = (f" {score(task, args.models, name):.2f} |" for task in tasks)
+        write(f"| `{name}` |" + "".join(scores) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def integer_width(element: Attribute) -> int:
 def numeric_bits(element: Attribute) -> int:
     """The width in bits of an integer or float type."""
     if isinstance(element, IntegerType):
-        return integer_width(element)
+        return integer_width(cast(IntegerType, element))
     return cast(AnyFloat, element).bitwidth
 
 

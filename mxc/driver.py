@@ -22,13 +22,15 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from mxc.artifact import atomic_folder, check_destination, read_manifest
-from mxc.errors import MxcError, unknown
+from mxc.dialects.location import node_names
+from mxc.errors import CannotLower, MxcError, unknown
 from mxc.inputs import Array, Port
 from mxc.model import Model, import_model, in_ports, interpret, supported_operators
 from mxc.opt import parse_passes, verify
 from mxc.options import Options, pipeline
 from mxc.passes.pipelines import Stage, Step, steps
-from mxc.targets import Target, load_target
+from mxc.targets import Target
+from mxc.vendors import find_target, vendor_steps
 
 if TYPE_CHECKING:
     from mxc.backends.base import Backend, Program
@@ -83,8 +85,9 @@ class PassFailed(Exception):
 
 
 def pipeline_stages() -> dict[str, str]:
-    """Pass -> the stage of the pipeline that runs it."""
-    return {step.name: stage.name for stage, step in steps()}
+    """Pass -> the stage of the pipeline that runs it; of a vendor's pass, the slot."""
+    ours = {step.name: stage.name for stage, step in steps()}
+    return {**{name: slot for name, (slot, _) in vendor_steps().items()}, **ours}
 
 
 def lower(
@@ -146,7 +149,7 @@ def compile_model(
         MxcError: nothing is written then, and what was there is untouched.
     """
     start = time.perf_counter()
-    target, stages = load_target(options.target), pipeline(options)
+    target, stages = find_target(options.target), pipeline(options)
     backend = backend_of(target)
     check_destination(folder)
     progress("import")
@@ -168,11 +171,26 @@ def write_artifact(
 ) -> tuple[str, ...]:
     """Emits `model`, at the machine level, into `folder`; gives the names of the files."""
     progress("emit")
+    _check_support(model.module, backend)
     with atomic_folder(folder) as beside:
         backend.emit(model.ctx, model.module, beside)
         return tuple(
             sorted(p.relative_to(beside).as_posix() for p in beside.rglob("*") if p.is_file())
         )
+
+
+def _check_support(module: ModuleOp, backend: Backend) -> None:
+    """Asks the backend about every operation of the machine level.
+
+    Raises:
+        CannotLower: on the first that it does not support.
+    """
+    for op in module.walk():
+        reason = None if isinstance(op, ModuleOp) else backend.supports(op)
+        if reason is not None:
+            nodes = ", ".join(node_names(op))
+            what = f"backend {backend.name!r} cannot emit {op.name}: {reason}"
+            raise CannotLower(what, at=f"node '{nodes}'" if nodes else "")
 
 
 def lowered(path: Path, options: Options, last: str, *, progress: Progress = silent) -> Model:
@@ -209,7 +227,7 @@ def build_and_run(
     model: Model, options: Options, inputs: Sequence[Array], *, progress: Progress = silent
 ) -> tuple[Array, ...]:
     """Emits `model`, at the machine level, into a temporary folder, builds it and runs it."""
-    target = load_target(options.target)
+    target = find_target(options.target)
     backend = backend_of(target)
     with TemporaryDirectory(prefix="mxc-") as temporary:
         folder = Path(temporary) / "artifact"
@@ -242,7 +260,7 @@ def load_artifact(folder: Path) -> Artifact:
     """
     manifest = read_manifest(folder)
     target = str(manifest["target"])
-    backend = backend_of(load_target(target))
+    backend = backend_of(find_target(target))
     inputs, outputs = (_manifest_ports(manifest[key]) for key in ("inputs", "outputs"))
     return Artifact(str(manifest["model"]), target, inputs, outputs, backend.load(folder))
 

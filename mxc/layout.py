@@ -16,9 +16,9 @@ from mxc.passes.layout.check import BadCertificate, Verdict
 from mxc.passes.layout.extract import extract
 from mxc.passes.layout.plan import Plan
 from mxc.passes.layout.policies import policy_names
-from mxc.passes.layout.problem import Emission, Prices, Problem
+from mxc.passes.layout.problem import Emission, Prices, Problem, formats_in_blocks
 from mxc.passes.layout.report import Comparison, check_plan_json, compare
-from mxc.targets import load_target
+from mxc.vendors import find_target
 
 EMISSIONS: Mapping[str, Emission] = {"all": "all", "last": "last", "none": "none"}
 
@@ -42,10 +42,15 @@ class Terms:
         Raises:
             BadInput: if a term has a value that it cannot have.
         """
-        emit = self.emit or load_target(target).layout.emit
+        machine = find_target(target)
+        emit = self.emit or machine.layout.emit
         if emit not in EMISSIONS:
             raise unknown("emission", emit, EMISSIONS)
-        return Prices(emit=EMISSIONS[emit], noise=_fraction("noise price", self.noise_price))
+        return Prices(
+            emit=EMISSIONS[emit],
+            noise=_fraction("noise price", self.noise_price),
+            formats=formats_in_blocks(machine.numerics.block),
+        )
 
 
 def _fraction(what: str, text: str) -> Fraction:

@@ -63,6 +63,10 @@ def parse_passes(spec: str) -> tuple[ModulePass, ...]:
 
 def _pass(spec: ArgSpec, known: Mapping[str, Callable[[], type[ModulePass]]]) -> ModulePass:
     if spec.name not in known:
+        from mxc.backends import list_backends
+
+        list_backends()  # loads vendors' passes
+    if spec.name not in known:
         raise unknown("pass", spec.name, known)
     kind = known[spec.name]()
     names = {option.name.replace("_", "-") for option in get_pass_option_infos(kind)}

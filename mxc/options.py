@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mxc.backends import load_backend
 from mxc.errors import BadInput, unknown
+from mxc.numerics import default_recipe, format_of, known_contracts, takes_floats
+from mxc.passes._formats import compiled_format
 from mxc.passes.pipelines import STAGES, Stage
-from mxc.targets import Target, load_target
+from mxc.targets import Target
+from mxc.vendors import description_of, find_target, with_vendor_passes
 
 FLOAT_TYPES = ("f32",)
 """What `--float` can be: the type of everything that is not block-scaled."""
@@ -19,7 +23,7 @@ class Options:
     """What a compilation is asked for; the command line has one option for each."""
 
     target: str = "npu"
-    """A shipped target, or a `.toml` file."""
+    """A shipped target, a vendor's, or a `.toml` file."""
 
     format: str = "mxfp8"
     """Format of weights and activations; `f32` quantises nothing."""
@@ -54,12 +58,13 @@ def pipeline(options: Options) -> tuple[Stage, ...]:
     Raises:
         BadInput: if an option names a format, rule, policy or target that does not exist.
     """
-    target = load_target(options.target)
+    target = find_target(options.target)
     filled = _pass_options(options, target)
-    return tuple(
+    stages = tuple(
         Stage(stage.name, stage.level, tuple(s.filled(filled) for s in stage.steps), stage.slot)
         for stage in STAGES
     )
+    return with_vendor_passes(stages, target)
 
 
 def _pass_options(options: Options, target: Target) -> dict[str, str]:
@@ -68,36 +73,44 @@ def _pass_options(options: Options, target: Target) -> dict[str, str]:
     rules = target.numerics.scale_rules
     if options.scale_rule is not None and options.scale_rule not in rules:
         raise unknown(f"scale rule of target {target.name!r}:", options.scale_rule, rules)
+    load_backend(target.backend)  # registers its contracts
     _check_matrix(target)
+    formats = [_format(x or options.format, target) for x in (options.weights, options.activations)]
     return {
-        "weights": _format(options.weights or options.format, target),
-        "activations": _format(options.activations or options.format, target),
-        "scale_rule": options.scale_rule or "default",
+        "weights": formats[0],
+        "activations": formats[1],
+        "scale_rule": options.scale_rule or _default_rule(formats, target),
+        "backend": target.backend,
+        "block": str(target.numerics.block),
+        "block_contract": target.matrix.block_contract,
+        "float_contract": target.matrix.float_contract,
         "config": str(options.config or ""),
         "layout": options.layout,
         "emit": target.layout.emit,
-        "target": options.target,
+        "target": description_of(options.target),
     }
 
 
 def _check_matrix(target: Target) -> None:
-    """Refuses dot contracts of a matrix unit that the pipeline does not write."""
-    contracts = {
-        "matrix.block_contract": (target.matrix.block_contract, "block-exact"),
-        "matrix.float_contract": (target.matrix.float_contract, "sequential"),
-    }
-    for key, (wanted, written) in contracts.items():
-        if wanted != written:
-            hint = f"{written!r} is"
-            raise BadInput(f"{key} = {wanted!r} is not compiled", at=target.name, hint=hint)
+    """Refuses dot contracts that nobody knows."""
+    contract, known = target.matrix.block_contract, known_contracts()
+    if contract not in known or takes_floats(contract):
+        blocks = [name for name in known if not takes_floats(name)]
+        raise unknown("dot contract of blocks", contract, blocks).within(target.name)
+
+
+def _default_rule(formats: Sequence[str], target: Target) -> str:
+    """Each format's own rule, if the target has it; else the first rule that the target has."""
+    rules = target.numerics.scale_rules
+    own = [default_recipe(format_of(one)).scale_rule for one in formats if one != "f32"]
+    return "default" if all(rule in rules for rule in own) else rules[0]
 
 
 def _format(name: str, target: Target) -> str:
     """The full name of the format `name`, which `target` must have; all have f32."""
-    from mxc.numerics import format_of
-
-    full: str = format_of(name).name
-    if full != "f32" and full not in target.numerics.formats:
-        hint = f"it has f32, {', '.join(target.numerics.formats)}"
+    full = compiled_format(name)
+    known = [*target.numerics.formats, *target.numerics.float_formats]
+    if full != "f32" and full not in known:
+        hint = f"it has {', '.join(known)}"
         raise BadInput(f"target {target.name!r} has no format {full!r}", hint=hint)
     return full

@@ -8,6 +8,8 @@ from typing import TypedDict, cast
 
 from xdsl.passes import ModulePass, get_pass_option_infos
 
+from mxc.errors import BadInput
+
 _CLASSES = {
     "canonicalize": "CanonicalizePass",
     "fold-constants": "FoldConstantsPass",
@@ -17,7 +19,9 @@ _CLASSES = {
     "raise-mx": "RaiseMxPass",
     "mx-quantize": "MxQuantizePass",
     "mx-layout": "MxLayoutPass",
+    "mx-fuse-scales": "MxFuseScalesPass",
     "lower-to-linalg": "LowerToLinalgPass",
+    "mx-legalize": "MxLegalizePass",
     "fuse-elementwise": "FuseElementwisePass",
     "expand-math": "ExpandMathPass",
     "bufferize": "BufferizePass",
@@ -47,6 +51,17 @@ def _loader(name: str) -> Callable[[], type[ModulePass]]:
 
 PASSES: dict[str, Callable[[], type[ModulePass]]] = {name: _loader(name) for name in _CLASSES}
 """Pass -> a function that imports and gives its class."""
+
+
+def register_pass(kind: type[ModulePass]) -> None:
+    """Makes a vendor's pass known by its name; the same one again changes nothing.
+
+    Raises:
+        BadInput: if another pass has that name.
+    """
+    known = PASSES.setdefault(kind.name, lambda: kind)
+    if kind.name in _CLASSES or known() is not kind:
+        raise BadInput(f"pass {kind.name!r} of {kind.__module__} has the name of another pass")
 
 
 def describe() -> list[Description]:

@@ -30,7 +30,7 @@ from mxc.constants import ConstantTable
 from mxc.errors import BadInput
 from mxc.passes.layout.extract import extract
 from mxc.passes.layout.policies import policy
-from mxc.passes.layout.problem import Emission, Prices
+from mxc.passes.layout.problem import Emission, Prices, formats_in_blocks
 from mxc.passes.layout.realise import realise
 
 EMISSIONS: dict[str, Emission] = {"all": "all", "last": "last", "none": "none"}
@@ -47,6 +47,9 @@ class MxLayoutPass(ModulePass):
     noise_price: str = "1"
     """Bytes that a unit of excess noise is worth, per element and read; a fraction."""
 
+    block: int = 32
+    """Elements that share a scale, in formats whose scales are powers of two; 32 at most."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         solve = policy(self.policy)
         constants = ConstantTable.of(ctx)
@@ -62,6 +65,10 @@ class MxLayoutPass(ModulePass):
         if self.emit not in EMISSIONS:
             raise BadInput(f"a producer cannot emit '{self.emit}'", hint="all, last or none")
         try:
-            return Prices(emit=EMISSIONS[self.emit], noise=Fraction(self.noise_price))
+            noise = Fraction(self.noise_price)
         except (ValueError, ZeroDivisionError):
             raise BadInput(f"the noise price '{self.noise_price}' is no fraction") from None
+        if self.block not in (2, 4, 8, 16, 32):
+            raise BadInput(f"blocks of {self.block} are unknown", hint="2, 4, 8, 16 or 32")
+        formats = formats_in_blocks(self.block)
+        return Prices(emit=EMISSIONS[self.emit], noise=noise, formats=formats)

@@ -15,7 +15,7 @@ to write them; those that the policy leaves alone (format `f32`) carry no marks.
 from a file override both per node.
 
 Marks are requests: `mx-layout` chooses the blocks and quantises. NVFP4 operands are divided by
-their tensor scale first (`mxc.passes._tensor_scale`).
+their tensor scale first (`mxc.passes._tensor_scale`); bf16 and f16 operands are rounded here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ from mxc.dialects.mx import (
 from mxc.dialects.onnx import OnnxOp, op_class
 from mxc.dialects.types import element_of, shape_of, tensor_type
 from mxc.errors import BadInput, CannotLower
-from mxc.numerics import FORMATS, default_recipe, format_of
+from mxc.numerics import FORMATS, default_recipe, quantize
+from mxc.passes._formats import compiled_format, round_plain_operands
 from mxc.passes._tensor_scale import TensorScales
 
 MIN_CHANNELS = 16
@@ -105,12 +106,8 @@ def _rule(table: Mapping[str, Any], path: Path) -> Rule:
     rule = Rule(**{key: str(value) for key, value in table.items()})
     for name in (rule.weights, rule.activations):
         if name is not None:
-            _canonical(name)
+            compiled_format(name)
     return rule
-
-
-def _canonical(name: str) -> str:
-    return name if name == "f32" else format_of(name).name
 
 
 @dataclass(frozen=True)
@@ -132,14 +129,18 @@ class Policy:
                 weights = rule.weights or weights
                 activations = rule.activations or activations
                 scale = rule.scale_rule or scale
-        return _canonical(weights), _canonical(activations), scale
+        return compiled_format(weights), compiled_format(activations), scale
 
 
 def recipe_attr(format: str, scale_rule: str) -> RecipeAttr:
     """The recipe of `format` as an attribute, with `scale_rule` unless that is `default`."""
     rule = None if scale_rule == "default" else scale_rule
     recipe = default_recipe(FORMATS[format], rule)
-    return RecipeAttr(recipe.scale_rule, recipe.special, recipe.tie, recipe.min_scale_byte)
+    smallest = recipe.min_scale_byte
+    if recipe.min_amax:  # a floor under amax is one under the scale: it grows with amax
+        least = quantize(np.array([recipe.min_amax], np.float32), format, recipe=recipe)
+        smallest = max(smallest, int(least.scales.reshape(-1)[0]))
+    return RecipeAttr(recipe.scale_rule, recipe.special, recipe.tie, smallest)
 
 
 def _marks(op: Operation, lhs: SSAValue, rhs: SSAValue, policy: Policy) -> dict[str, Attribute]:
@@ -367,6 +368,7 @@ class MxQuantizePass(ModulePass):
                 scales = TensorScales(constants)
                 for inner in [*function.body.walk()]:
                     if isinstance(inner, Contraction):
+                        round_plain_operands(inner, constants)
                         scales.apply(inner)
         for rule in rules:
             if rule not in policy.used:

@@ -7,7 +7,7 @@ at the end of each stage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
 
@@ -81,10 +81,11 @@ STAGES = (
         "mx",
         (
             Step(
-                'mx-layout{policy="$layout" emit="$emit"}',
+                'mx-layout{policy="$layout" emit="$emit" block=$block}',
                 "sees all contractions at once",
                 QUANTISING,
             ),
+            Step("mx-fuse-scales", "conversions that change nothing, now that all are there"),
         ),
         slot="after-layout",
     ),
@@ -93,6 +94,12 @@ STAGES = (
         "loops",
         (
             Step("lower-to-linalg", "every value is now known with its type and layout", ROUNDING),
+            Step(
+                'mx-legalize{backend="$backend" block-contract="$block_contract" '
+                'float-contract="$float_contract"}',
+                "types and contracts are final; loops that it writes are fused below",
+                ROUNDING,
+            ),
             Step("expand-math", "exp, erf ... as exact operations, before fusion", ROUNDING),
             Step("fuse-elementwise", "no value is stored that its only consumer could compute"),
         ),
@@ -119,3 +126,17 @@ def steps(stages: tuple[Stage, ...] = STAGES) -> Iterator[tuple[Stage, Step]]:
     for stage in stages:
         for step in stage.steps:
             yield stage, step
+
+
+SLOTS = tuple(stage.slot for stage in STAGES if stage.slot)
+"""The slots, in order."""
+
+
+def with_slots(stages: Sequence[Stage], passes: Mapping[str, Sequence[Step]]) -> tuple[Stage, ...]:
+    """`stages`, and behind each the steps that `passes` has for its slot, as a stage of its own."""
+    result: list[Stage] = []
+    for stage in stages:
+        result.append(stage)
+        if steps := passes.get(stage.slot):
+            result.append(Stage(stage.slot, stage.level, tuple(steps)))
+    return tuple(result)

@@ -9,7 +9,7 @@ becomes
 Every use of such a buffer saves a transfer. Those with the most bytes used per byte of scratchpad
 are placed first, each into the smallest gap that is free while it is needed; what finds none stays
 in DRAM. A quarter of the scratchpad at least is kept for tiles that pass through (`tile`): the
-module gets the attribute `npu.ring = {start = .., size = ..}`.
+module gets the attributes `npu.ring = {start = .., size = ..}` and `npu.target`.
 
 Precondition: `bufferize`. Exact: only places change.
 """
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, MemRefType, ModuleOp, i64
+from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, MemRefType, ModuleOp, StringAttr, i64
 from xdsl.dialects.memref import AllocOp, ReinterpretCastOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
@@ -59,6 +59,7 @@ class PlacePass(ModulePass):
                 _move(alloc, offset)
         ring = {"start": IntegerAttr(end, i64), "size": IntegerAttr(size - end, i64)}
         op.attributes["npu.ring"] = DictionaryAttr(ring)
+        op.attributes["npu.target"] = StringAttr(self.target)
 
 
 def _rounded(size: int) -> int:

@@ -94,8 +94,9 @@ def _quantised_by(
         if constants[low.owner.key] < -INT8_LARGEST:
             return False
         owner = owner.inputs[0].owner
-    quantised = isinstance(owner, OnnxOp) and owner.op_type == "QuantizeLinear"
-    return quantised and owner.inputs[1] is scales
+    if not isinstance(owner, OnnxOp) or owner.op_type != "QuantizeLinear":
+        return False
+    return owner.inputs[1] is scales
 
 
 def _block_type(op: OnnxOp) -> BlockType | None:

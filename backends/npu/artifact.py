@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from math import prod
@@ -36,8 +36,11 @@ from mxc.errors import BackendError, CannotLower
 from mxc.numerics.c_source import HEADER_NAME, header_text
 from mxc.targets import load_target
 
-RUNTIME = ("mxnpu.h", "mxnpu_host.c", "mxnpu_host.h", "mxnpu_scalar.h", "mxnpu_timeline.c")
+RUNTIME = ("mxnpu.h", "mxnpu_scalar.h")
 """Files of `runtime/` that are part of every artifact."""
+
+HOST_HAL = ("mxnpu_host.c", "mxnpu_host.h", "mxnpu_timeline.c")
+"""Files of `runtime/` that implement the HAL on hosts, unless a vendor has others."""
 
 
 @dataclass(frozen=True)
@@ -215,32 +218,47 @@ def weights_source(path: Path, size: int) -> str:
 # -- the folder
 
 
-def write(ctx: Context, module: ModuleOp, folder: Path, weights: str = "bin") -> None:
+def write(
+    ctx: Context,
+    module: ModuleOp,
+    folder: Path,
+    weights: str = "bin",
+    hal: Mapping[str, str] | None = None,
+) -> None:
     """Writes the artifact of a module of the machine level into `folder`.
 
-    `weights` is "bin", or "c" for an array in `weights.c` beside the file.
+    `weights` is "bin", or "c" for an array in `weights.c` beside the file. `hal` has the names and
+    texts of the C files that implement `mxnpu.h`; default: those of the host.
     """
+    runtime = files("mxc.backends.npu").joinpath("runtime")
+    if hal is None:
+        hal = {name: runtime.joinpath(name).read_text() for name in HOST_HAL}
+        numbers = load_target(_string(module, "npu.target", "npu"))
+        hal["target.c"] = target_source(numbers)
+    sources = sorted(name for name in hal if name.endswith(".c"))
     facts = Facts.of(module)
     emitter = MachineEmitter(main_function(module), len(facts.inputs))
     digest = write_weights(ctx, module, folder / "weights.bin", facts.weights)
     texts = {
         "model.c": _source(facts, emitter),
         "model.h": _header(facts, weights == "c"),
-        "target.c": target_source(load_target(facts.target)),
         "main.c": MAIN,
-        "Makefile": MAKEFILE.replace("@EXTRA@", " weights.c" if weights == "c" else ""),
+        "Makefile": _makefile([*sources, *(["weights.c"] if weights == "c" else [])]),
         HEADER_NAME: header_text(),
     }
-    runtime = files("mxc.backends.npu").joinpath("runtime")
-    texts |= {name: runtime.joinpath(name).read_text() for name in RUNTIME}
+    texts |= {name: runtime.joinpath(name).read_text() for name in RUNTIME} | {**hal}
     if weights == "c":
         texts["weights.c"] = weights_source(folder / "weights.bin", facts.weights)
     for name, text in texts.items():
         (folder / name).write_text(text)
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    manifest = _manifest(facts, module, {**hashes, "weights.bin": digest})
+    manifest = {"hal": sources, **_manifest(facts, module, {**hashes, "weights.bin": digest})}
     manifest["layers"] = emitter.layers
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _makefile(sources: Sequence[str]) -> str:
+    return MAKEFILE.replace("@SOURCES@", " ".join(["model.c", *sources]))
 
 
 def _source(facts: Facts, emitter: MachineEmitter) -> str:

@@ -58,8 +58,9 @@ def build(folder: Path, target: Path, flags: Sequence[str] = ()) -> None:
     Raises:
         BackendError: with the compiler's first complaint.
     """
-    objects = [str(_host_object(folder, source, tuple(flags))) for source in HOST]
-    sources = [str(folder / "model.c"), str(folder / "target.c"), *objects]
+    hal = json.loads((folder / "manifest.json").read_text())["hal"]
+    objects = [str(_hal_object(folder, name, tuple(flags))) for name in hal]
+    sources = [str(folder / "model.c"), *objects]
     _compile(folder, ["-shared", *flags, "-o", str(target), *sources, "-lm"])
 
 
@@ -71,18 +72,14 @@ def _compile(folder: Path, arguments: Sequence[str]) -> None:
         raise BackendError(f"the C compiler failed: {first}", at=str(folder))
 
 
-HOST = ("mxnpu_host.c", "mxnpu_timeline.c")
-"""The sources of the host HAL."""
-
-
-def _host_object(folder: Path, source: str, flags: tuple[str, ...]) -> Path:
-    """Part of the host HAL of an artifact, compiled once per process for all that have the same."""
-    digest = hashlib.sha256(repr((compiler(), source, flags)).encode())
-    for path in sorted(folder.glob("mxnpu*")):
-        digest.update(path.read_bytes())
+def _hal_object(folder: Path, name: str, flags: tuple[str, ...]) -> Path:
+    """A source of the HAL, compiled once per process for all artifacts that have the same."""
+    digest = hashlib.sha256(repr((compiler(), flags)).encode())
+    for source in sorted({folder / name, *folder.glob("*.h")} - {folder / "model.h"}):
+        digest.update(source.read_bytes())
     target = _objects() / f"{digest.hexdigest()}.o"
     if not target.exists():
-        _compile(folder, [*flags, "-c", "-o", str(target), str(folder / source)])
+        _compile(folder, [*flags, "-c", "-o", str(target), str(folder / name)])
     return target
 
 
@@ -140,6 +137,8 @@ class Program:
             BadInput: if an array has the wrong type or shape.
             BackendError: if the model refuses its memory, or a check fails.
         """
+        if "mxnpu_timeline.c" not in self._manifest["hal"]:
+            raise BackendError("only the HAL for hosts keeps a timeline", at=str(self._manifest["hal"]))
         buffers, capacity = _Buffers(self._manifest, inputs), COMMANDS
         memories = [*buffers.memories(), (self._weights.ctypes.data, self._weights.size, False, False)]
         while True:

@@ -43,7 +43,8 @@ def c_type(type: Attribute) -> str:
     """The C type of a scalar, in registers and in memory.
 
     Integers are unsigned, because in C only unsigned arithmetic wraps; an operation that reads
-    them as signed casts. Floats below 32 bits are their bits.
+    them as signed casts. Integers below 8 bits are the low bits of a byte; what computes clears
+    the others, what reads ignores them. Floats below 32 bits are their bits.
 
     Raises:
         CannotLower: if there is none.
@@ -63,7 +64,7 @@ def c_type(type: Attribute) -> str:
             return "uint8_t" if SMALL_FLOATS.get(type.__class__) else _no(type)
 
 
-_WIDTHS = (1, 8, 16, 32, 64)
+_WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def _no(type: Attribute) -> str:

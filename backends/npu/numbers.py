@@ -25,7 +25,8 @@ def target_source(target: Target) -> str:
 
 
 def _fields(target: Target) -> list[tuple[str, object]]:
-    matrix, vector, dma, rates = target.matrix, target.vector, target.dma, target.matrix.macs_per_cycle
+    matrix, vector, dma = target.matrix, target.vector, target.dma
+    rates = matrix.macs_per_cycle
     bf16 = float(rates.get("bf16", max(rates.values())))
     fields: list[tuple[str, object]] = [
         ("channels", dma.channels if dma else 1),
@@ -41,8 +42,10 @@ def _fields(target: Target) -> list[tuple[str, object]]:
         ("dram_rate", float(target.dram.bytes_per_cycle)),
         ("decode", float(matrix.decode_per_cycle)),
     ]
+    by_code: dict[str, float] = {}
     for name in sorted(rates):
         if name in FORMATS and FORMATS[name].element is not None:
-            fields.append((f"rates[{c_format(name)}]", float(rates[name])))
+            by_code.setdefault(c_format(name), float(rates[name]))
+    fields += [(f"rates[{code}]", rate) for code, rate in by_code.items()]
     fields += [("bf16_rate", bf16), ("f32_rate", float(rates.get("f32", bf16 / 4)))]
     return fields

@@ -47,11 +47,15 @@ def as_signed(value: str, type: Attribute) -> str:
         return value
     if (width := width_of(type)) == 1:
         return f"-(int){value}"
-    return f"(int{max(8, width)}_t){value}"
+    if width < 8:
+        return f"((int)(({value} & {(1 << width) - 1}u) ^ {1 << width - 1}u) - {1 << width - 1})"
+    return f"(int{width}_t){value}"
 
 
 def as_unsigned(value: str, type: Attribute) -> str:
     """`value` read as an unsigned number."""
+    if 1 < (width := width_of(type)) < 8:
+        return f"({value} & {(1 << width) - 1}u)"
     return f"(uint64_t){value}" if isinstance(type, IndexType) else value
 
 
@@ -99,7 +103,7 @@ def _unsigned_infix(operator: str) -> Rule:
 
 def _shift_right_signed(op: Operation, args: Sequence[str]) -> str:
     kind = op.results[0].type
-    return _narrow(f"({as_signed(args[0], kind)} >> {args[1]})", kind)
+    return _narrow(f"({as_signed(args[0], kind)} >> {as_unsigned(args[1], kind)})", kind)
 
 
 def _pick(read: Callable[[str, Attribute], str], operator: str) -> Rule:
@@ -272,6 +276,7 @@ RULES: dict[type[Operation], Rule] = {
     math.CopySignOp: _call("copysign"),
     math.AbsIOp: _signed_call("abs"),
     math.CountLeadingZerosOp: lambda op, args: (
-        f"({c_type(op.result.type)})mxnpu_clz((uint64_t){args[0]}, {width_of(op.result.type)})"
+        f"({c_type(op.result.type)})"
+        f"mxnpu_clz({as_unsigned(args[0], op.result.type)}, {width_of(op.result.type)})"
     ),
 }

@@ -182,8 +182,8 @@ CFLAGS ?= -O3
 # code does not use: types of memory, errno, floating-point traps.
 FLAGS = -std=c99 -Wall -Wextra -Wpedantic -Werror $(ARCH) $(CFLAGS) \\
   -ffp-contract=off -fno-strict-aliasing -fno-math-errno -fno-trapping-math
-SOURCES = model.c target.c mxnpu_host.c mxnpu_timeline.c@EXTRA@
-HEADERS = model.h mxnpu.h mxnpu_host.h mxnpu_numerics.h mxnpu_scalar.h
+SOURCES = @SOURCES@
+HEADERS = model.h mxnpu.h mxnpu_numerics.h mxnpu_scalar.h
 
 model: main.c $(SOURCES) $(HEADERS)
 	$(CC) $(FLAGS) -o $@ main.c $(SOURCES) -lm

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import ClassVar
 
-import onnx
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
@@ -36,7 +35,7 @@ class OnnxBackend(Backend):
 
     def emit(self, ctx: Context, module: ModuleOp, folder: Path) -> None:
         model = export(ctx, module, self.opset)
-        onnx.save(model, folder / "model.onnx")
+        (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
         manifest = {
             "backend": self.name,
             "opset": self.opset,

@@ -16,6 +16,7 @@ finite input. A block with NaN or infinity has a NaN scale, as in `mx.quantize`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -90,7 +91,7 @@ class BlockWriter:
 
     def _dequantize(self, codes: str, scales: str, axis: int, size: int) -> str:
         inputs = [codes, self._readable(scales)]
-        attrs = {} if self.opset == PORTABLE else {"output_dtype": FLOAT}
+        attrs: dict[str, Any] = {} if self.opset == PORTABLE else {"output_dtype": FLOAT}
         return self.writer.node("DequantizeLinear", inputs, axis=axis, block_size=size, **attrs)
 
     def _readable(self, scales: str) -> str:
@@ -109,7 +110,11 @@ class BlockWriter:
             return self._round_by_arithmetic(x, shape, axis, size, element, scales)
         if element.kind == "int":
             scales = self._times(scales, 2.0**-INT8_FRACTION)
-        attrs = {"axis": axis, "block_size": size, "output_dtype": int(NATIVE[block.format])}
+        attrs: dict[str, Any] = {
+            "axis": axis,
+            "block_size": size,
+            "output_dtype": int(NATIVE[block.format]),
+        }
         if self.opset != PORTABLE:
             attrs["precision"] = FLOAT
         codes = self.writer.node("QuantizeLinear", [x, self._readable(scales)], **attrs)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import defs, helper
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, f32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
+from xdsl.utils.hints import isa
 
 from mxc import __version__
 from mxc.backends.onnx.blocks import BlockWriter
@@ -50,7 +52,7 @@ def export(ctx: Context, module: ModuleOp, opset: int) -> onnx.ModelProto:
         producer_version=__version__,
         ir_version=_IR_VERSION[opset],
     )
-    onnx.checker.check_model(model)
+    onnx.checker.check_model(model)  # pyright: ignore[reportUnknownMemberType]
     return model
 
 
@@ -134,12 +136,14 @@ class _Exporter:
 
 def _names(module: ModuleOp, key: str) -> list[str]:
     names = module.attributes[key]
-    assert isinstance(names, ArrayAttr)
-    return [name.data for name in names if isinstance(name, StringAttr)]
+    assert isa(names, ArrayAttr[StringAttr]), names
+    return [name.data for name in names.data]
 
 
 def _attribute(value: Any) -> Any:
-    return onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    return onnx.numpy_helper.from_array(cast("NDArray[Any]", value))
 
 
 Rule = Callable[[_Exporter, Any], str]
@@ -164,8 +168,6 @@ def _quantize(to: _Exporter, op: mx.QuantizeOp | mx.RequantizeOp) -> str:
 
 
 def _plain(value: SSAValue) -> Any:
-    from xdsl.dialects.builtin import f32
-
     return f32 if block_of(value.type) is not None else element_of(value)
 
 

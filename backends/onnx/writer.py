@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
+from xdsl.utils.hints import isa
 
 from mxc.dialects.types import numpy_dtype
 
@@ -73,5 +74,5 @@ class Writer:
 
 def value_info(name: str, kind: Attribute) -> Any:
     """The declaration of `name` with the type of a tensor."""
-    assert isinstance(kind, TensorType)
+    assert isa(kind, TensorType), kind
     return helper.make_tensor_value_info(name, onnx_type(kind.element_type), kind.get_shape())

@@ -254,7 +254,9 @@ def _fold(
     for start in range(0, points, chunk):
         count = min(chunk, points - start)
         at = np.unravel_index(np.arange(start, start + count), sizes)
-        env = {arg: _points(view, at, inner) for arg, view in zip(body.inputs, views, strict=True)}
+        env: dict[SSAValue, Any] = {
+            arg: _points(view, at, inner) for arg, view in zip(body.inputs, views, strict=True)
+        }
         body.run(body.free, env, partial(_chunk_index, nest, at, inner))
         state = _fold_chunk(body, env, state, count)
     return state

@@ -84,6 +84,17 @@ def _as_result(op: Operation, x: Array) -> Array:
     return x.astype(_result(op))
 
 
+def _truncate_float(op: Operation, x: Array) -> Array:
+    """In one rounding; ml_dtypes goes from f64 through f32, which must then be rounded to odd."""
+    if x.dtype == np.float64 and _result(op).type.__module__ != "numpy":
+        near = x.astype(np.float32)
+        exact = (near.astype(np.float64) == x) | np.isnan(x)
+        nearer = np.abs(near.astype(np.float64)) > np.abs(x)
+        odd = (near.view(np.uint32) - nearer.astype(np.uint32)) | np.uint32(1)
+        x = np.where(exact, near, odd.view(np.float32))
+    return _as_result(op, x)
+
+
 def _extend_unsigned(op: Operation, x: Array) -> Array:
     return _signed(_unsigned(x).astype(f"u{_result(op).itemsize}"))
 
@@ -138,7 +149,7 @@ _PLAIN: dict[type[Operation], Callable[..., Any]] = {
 }
 _CONVERSIONS: dict[type[Operation], Callable[[Any, Array], Array]] = {
     arith.ExtFOp: _as_result,
-    arith.TruncFOp: _as_result,
+    arith.TruncFOp: _truncate_float,
     arith.SIToFPOp: _as_result,
     arith.UIToFPOp: lambda op, x: _as_result(op, _unsigned(x)),
     arith.FPToSIOp: _as_result,

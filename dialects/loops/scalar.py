@@ -334,7 +334,7 @@ def constant_op(value: Number, type: Attribute) -> arith.ConstantOp:
         return arith.ConstantOp(FloatAttr(float(value), cast(AnyFloat, type)))
     if not isinstance(type, IntegerType):
         return arith.ConstantOp(IntegerAttr(int(value), IndexType()))
-    width = integer_width(type)
+    width = integer_width(cast(IntegerType, type))
     number = int(value) % 2**width
     if width > 1 and number >= 2 ** (width - 1):
         number -= 2**width

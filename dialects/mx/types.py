@@ -38,6 +38,9 @@ FORMAT_ELEMENTS: dict[str, Attribute] = {
 }
 """The element type of each MX format with UE8M0 scales."""
 
+ALIASES = {"deepseek_1x128": "mxfp8_e4m3"}
+"""Formats that differ from another in their blocks and recipe only."""
+
 E8M0 = Float8E8M0FNUType()
 E4M3 = Float8E4M3FNType()
 
@@ -113,10 +116,13 @@ class BlockType(ParametrizedAttribute, TypeAttribute):
 
 
 def block_type(format: str, block: Sequence[int]) -> BlockType:
-    """The block type of `format` (canonical name, e.g. `mxfp8_e4m3`) with block shape `block`."""
+    """The block type of `format` (canonical name, e.g. `mxfp8_e4m3`) with block shape `block`.
+
+    Its `format` is the one that an alias stands for.
+    """
     if format == "nvfp4":
         return BlockType(FORMAT_ELEMENTS["mxfp4"], block, E4M3)
-    return BlockType(FORMAT_ELEMENTS[format], block)
+    return BlockType(FORMAT_ELEMENTS[ALIASES.get(format, format)], block)
 
 
 def block_of(type: Attribute) -> BlockType | None:

@@ -272,6 +272,14 @@ def mean(attrs: Attrs, *terms: Array) -> list[Array]:
     return [total / np.asarray(len(terms), total.dtype)]
 
 
+def log_softmax(attrs: Attrs, x: Array) -> list[Array]:
+    """The logarithm, x - max - log(sum(exp(x - max))): finite where a softmax is 0."""
+    axis = int(attrs["axis"])
+    shifted = x - x.max(axis, keepdims=True, initial=-np.inf)
+    total = np.exp(shifted).sum(axis, keepdims=True, dtype=shifted.dtype)
+    return [shifted - np.log(total)]
+
+
 KERNELS: dict[str, Callable[..., list[Array]]] = {
     "AveragePool": average_pool,
     "Conv": conv,
@@ -279,6 +287,7 @@ KERNELS: dict[str, Callable[..., list[Array]]] = {
     "GatherElements": gather_elements,
     "GlobalMaxPool": global_max_pool,
     "LRN": lrn,
+    "LogSoftmax": log_softmax,
     "LpNormalization": lp_normalization,
     "LpPool": lp_pool,
     "MaxPool": max_pool,

@@ -7,11 +7,11 @@ the operator itself is about the encoding (casts, quantisation) or only moves el
 Where `onnx.reference` is known to be wrong, `kernels` is used instead: ConvTranspose with groups,
 the indices of MaxPool, GlobalMaxPool of other than four dimensions, LpPool in ceil mode,
 LpNormalization with p = 1, Pad with negative amounts, LRN of a batch of other size than its
-channels, Mean that broadcasts the first, GatherElements with indices that are short along other
-axes; and `recurrent` for sequences of different lengths. Left as they are: cubic GridSample with
-border padding, and Resize with align_corners and scales that do not give whole sizes, where it
-differs from onnxruntime. Results of a dtype other than the one that type inference states (e.g. f64
-for f32) are converted to it.
+channels, LogSoftmax (the logarithm of a softmax that underflows is -inf), Mean that broadcasts the
+first, GatherElements with indices that are short along other axes; and `recurrent` for sequences of
+different lengths. Left as they are: cubic GridSample with border padding, and Resize with
+align_corners and scales that do not give whole sizes, where it differs from onnxruntime. Results of
+a dtype other than the one that type inference states (e.g. f64 for f32) are converted to it.
 """
 
 from __future__ import annotations

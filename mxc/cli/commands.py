@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,13 +205,12 @@ def _read_text(path: Path) -> str:
 
 def targets_command(args: Namespace) -> int:
     """`mxc targets`."""
-    from mxc.targets import load_target, shipped_targets
+    from mxc.vendors import list_targets
 
-    targets = [load_target(name) for name in shipped_targets()]
-    result = {
-        "targets": [{"name": t.name, "backend": t.backend, "summary": t.summary} for t in targets]
-    }
-    show(args.json, result, table([(t.name, t.summary) for t in targets]))
+    targets = list_targets()
+    result = {"targets": [asdict(one) for one in targets]}
+    rows = [(t.name, t.summary if t.error is None else f"BROKEN: {t.error}") for t in targets]
+    show(args.json, result, table(rows))
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper, shape_inference
+from onnx import checker, numpy_helper, shape_inference
 
 from mxc.dialects.onnx import attributes, schema
 from mxc.importer.values import Call, Shape, Value, dtype_of, elem_type_of
@@ -18,6 +18,8 @@ UNKNOWN: Type = (None, None)
 
 MAX_DATA = 4096
 """Constants of more elements are not shown to type inference: no operator's type needs them."""
+
+_INVALID = (shape_inference.InferenceError, checker.ValidationError, RuntimeError, ValueError)
 
 _NEWEST = [onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version())]
 
@@ -56,7 +58,7 @@ def output_types(call: Call) -> list[Type]:
         found = shape_inference.infer_node_outputs(
             schema.newest(call.op_type), node_proto(call), types, _data(call), None, _NEWEST
         )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+    except _INVALID as error:
         raise call.fail(_brief(error), "the model is invalid here") from error
     inferred = [_type_of(found.get(f"o{i}")) for i in range(len(call.outputs))]
     return _with_gaps_filled(call, inferred)

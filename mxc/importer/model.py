@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from xdsl.dialects.builtin import ModuleOp
 from mxc.dialects import new_context
 from mxc.errors import ImportFailed, MxcError
 from mxc.importer.build import build
+from mxc.importer.consistency import MAX_ELEMENTS
 from mxc.importer.fixed import sizes_fixed_by
 from mxc.importer.load import Model, read_model
 from mxc.importer.pins import Pins, unpinned
@@ -113,10 +115,18 @@ def _bind_inputs(
         elif name in shapes:
             inputs.append(Value(name, _dtype(info), tuple(shapes[name])))  # pyright: ignore
             scope.values[name] = inputs[-1]
+    for value in inputs:
+        _check_size(value)
     open_shapes = {v.name: shapes[v.name] for v in inputs if _is_open(shapes[v.name])}
     if open_shapes:
         raise unpinned(open_shapes)
     return inputs
+
+
+def _check_size(value: Value) -> None:
+    count = math.prod(dim for dim in value.shape or () if isinstance(dim, int))
+    if count > MAX_ELEMENTS:
+        raise ImportFailed(f"input '{value.name}' would have {count} elements")
 
 
 def _is_open(shape: Sequence[int | str]) -> bool:

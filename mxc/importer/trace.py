@@ -14,8 +14,9 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, defs
 
 from mxc.dialects.onnx import attributes, schema
 from mxc.errors import ImportFailed, MxcError
-from mxc.importer import control, fold, infer, upgrades
+from mxc.importer import control, fold, infer, microsoft, upgrades
 from mxc.importer.checks import check
+from mxc.importer.consistency import check_types
 from mxc.importer.functions import schema_function, without_omitted
 from mxc.importer.load import DEFAULT_DOMAINS, Model, default_opset
 from mxc.importer.order import in_order, used_names
@@ -147,6 +148,10 @@ class Tracer:
         key = (proto.domain, proto.op_type)
         if key in self.model.functions:
             return self.function(self.model.functions[key], call, key)
+        if key in microsoft.HANDLERS:
+            done = microsoft.HANDLERS[key](self, call)
+            assert done is not None
+            return done
         if key in ALIASES:
             call.op_type, opset = ALIASES[key]
         elif proto.domain in DEFAULT_DOMAINS:
@@ -220,6 +225,7 @@ class Tracer:
             if value is not None and not isinstance(value, Value):
                 raise call.fail(f"input {index} is a sequence or optional, not a tensor")
         types = infer.output_types(call)
+        check_types(call, types)
         constants = fold.evaluate(call, types)
         if constants is not None:
             return [None if c is None else self.constant(c) for c in constants]

@@ -23,15 +23,13 @@ class Check:
 
 POSITIVE = Check("positive", lambda value: value > 0)
 NOT_NEGATIVE = Check("zero or more", lambda value: value >= 0)
+BLOCK = Check("2, 4, 8, 16 or 32", lambda value: value in (2, 4, 8, 16, 32))
 POWER_OF_TWO = Check("a power of two", lambda value: value > 0 and value & (value - 1) == 0)
 
 
 def _one_of(*names: str) -> Check:
     wording = f"one of {', '.join(map(repr, names))}"
     return Check(wording, lambda value: value in names)
-
-
-CONTRACTS = ("block-exact", "sequential", "sequential-fma")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,9 @@ class Matrix:
     n: Annotated[int, "columns of an output tile", POSITIVE]
     k: Annotated[int, "depth of one step; a multiple of the block size", POSITIVE]
     block_contract: Annotated[
-        str, "how two block operands are multiplied and summed", _one_of(*CONTRACTS)
+        str,
+        "how two block operands are multiplied and summed: block-exact, or a contract that the "
+        "backend registers",
     ]
     float_contract: Annotated[
         str, "the same when one operand is float", _one_of("sequential", "sequential-fma")
@@ -99,6 +99,12 @@ class Numerics:
     scale_rules: Annotated[
         tuple[str, ...], "scale rules that its quantiser has: rceil, even, floor, ceil"
     ] = ("ceil", "even", "floor", "rceil")
+    block: Annotated[
+        int,
+        "elements that share a scale, in formats with power-of-two scales: 32 as in OCP MX, or "
+        "a smaller power of two",
+        BLOCK,
+    ] = 32
 
 
 @dataclass(frozen=True)
@@ -134,8 +140,11 @@ class Target:
     def __post_init__(self) -> None:
         if (self.scratchpad is None) != (self.dma is None):
             raise BadInput("[scratchpad] and [dma] come together", hint="give both or neither")
-        if self.matrix.k % 32:
-            raise BadInput(f"matrix.k = {self.matrix.k} is not a multiple of the block size, 32")
+        if self.matrix.k % self.numerics.block:
+            raise BadInput(
+                f"matrix.k = {self.matrix.k} is not a multiple of the block size, "
+                f"{self.numerics.block}"
+            )
 
 
 TableT = TypeVar("TableT")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import lcm, prod
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,7 @@ from mxc.dialects.mx import ConstantOp, RecipeAttr
 from mxc.dialects.mx import Contraction as ContractionOp
 from mxc.dialects.onnx import OnnxOp
 from mxc.dialects.types import element_of, numpy_dtype, shape_of
+from mxc.numerics import FORMATS
 from mxc.passes.layout import transport
 from mxc.passes.layout.problem import (
     Contraction,
@@ -84,7 +85,7 @@ class _Viewed:
 
 def extract(module: ModuleOp, constants: ConstantTable, prices: Prices) -> Extraction:
     """The layout problem of the functions of `module`."""
-    walk = _Walk(constants, _loss(module))
+    walk = _Walk(constants, _loss(module), _grid(module))
     for function in module.ops:
         if isinstance(function, FuncOp):
             walk.arguments(function, _input_names(module))
@@ -95,6 +96,15 @@ def extract(module: ModuleOp, constants: ConstantTable, prices: Prices) -> Extra
         name=_text(module, "mxc.model"),
     )  # fmt: skip
     return Extraction(problem, walk.values, walk.contractions, walk.view_ops, walk.recipes)
+
+
+def _grid(module: ModuleOp) -> int:
+    """What the sizes of all blocks that are asked for divide."""
+    contractions = [op for op in module.walk() if isinstance(op, ContractionOp)]
+    marks = {
+        mark.data for op in contractions for mark in (op.lhs_as, op.rhs_as) if mark is not None
+    }
+    return lcm(transport.BLOCK, *(FORMATS[mark].block[-1] for mark in marks))
 
 
 def _text(module: ModuleOp, key: str) -> str:
@@ -133,6 +143,8 @@ class _Walk:
 
     constants: ConstantTable
     loss: SSAValue | None
+    block: int
+    """Views keep blocks whole whose size divides this."""
     phase: int = 0
     names: dict[SSAValue, str] = field(default_factory=lambda: {})
     values: dict[str, SSAValue] = field(default_factory=lambda: {})
@@ -156,7 +168,7 @@ class _Walk:
             return
         if isinstance(op, ContractionOp):
             self._contraction(op)
-        elif isinstance(op, OnnxOp) and (found := views_of(op, self.constants)):
+        elif isinstance(op, OnnxOp) and (found := views_of(op, self.constants, self.block)):
             self._views(op, found)
         else:
             self._reads(op, op.operands)
@@ -230,15 +242,18 @@ def _name(op: Operation) -> str:
     return "+".join(node_names(op)) or op.name
 
 
-def views_of(op: OnnxOp, constants: ConstantTable) -> list[_Viewed]:
-    """The outputs of a view op; none if the op is no view, or not of floats."""
+def views_of(op: OnnxOp, constants: ConstantTable, block: int) -> list[_Viewed]:
+    """The outputs of a view op; none if the op is no view, or not of floats.
+
+    Sizes of blocks divide `block`.
+    """
     maker = _VIEWS.get(op.op_type)
     floats = [value for value in op.operands if is_float(value)]
     if maker is None or not floats or not all(is_float(result) for result in op.results):
         return []
     if any(isinstance(value.owner, ConstantOp) and not prod(shape_of(value)) for value in floats):
         return []
-    return list(maker(op, constants))
+    return list(maker(op, constants, block))
 
 
 def known(value: SSAValue | None, constants: ConstantTable) -> list[int] | None:
@@ -253,21 +268,21 @@ def _one(op: OnnxOp, axes: AxisMap, kind: Literal["alias", "free", "copy"]) -> I
     yield _Viewed([op.operands[0]], op.results[0], [axes], kind)
 
 
-def _transpose(op: OnnxOp, _: ConstantTable) -> Iterator[_Viewed]:
+def _transpose(op: OnnxOp, _: ConstantTable, block: int) -> Iterator[_Viewed]:
     rank = len(shape_of(op.operands[0]))
     return _one(op, transport.transpose(op.attr("perm") or list(reversed(range(rank)))), "alias")
 
 
-def _reshape(op: OnnxOp, _: ConstantTable) -> Iterator[_Viewed]:
+def _reshape(op: OnnxOp, _: ConstantTable, block: int) -> Iterator[_Viewed]:
     source, target = shape_of(op.operands[0]), shape_of(op.results[0])
-    return _one(op, transport.reshape(source, target), "alias")
+    return _one(op, transport.reshape(source, target, block), "alias")
 
 
-def _elementwise(op: OnnxOp, _: ConstantTable) -> Iterator[_Viewed]:
+def _elementwise(op: OnnxOp, _: ConstantTable, block: int) -> Iterator[_Viewed]:
     return _one(op, transport.identity(len(shape_of(op.results[0]))), "copy")
 
 
-def _identity(op: OnnxOp, _: ConstantTable) -> Iterator[_Viewed]:
+def _identity(op: OnnxOp, _: ConstantTable, block: int) -> Iterator[_Viewed]:
     return _one(op, transport.identity(len(shape_of(op.results[0]))), "alias")
 
 
@@ -292,37 +307,37 @@ def slice_of(op: OnnxOp, constants: ConstantTable) -> list[tuple[int, int]] | No
     return spans
 
 
-def _slice(op: OnnxOp, constants: ConstantTable) -> Iterator[_Viewed]:
+def _slice(op: OnnxOp, constants: ConstantTable, block: int) -> Iterator[_Viewed]:
     spans = slice_of(op, constants)
     source, target = shape_of(op.operands[0]), shape_of(op.results[0])
     if spans is None or not prod(target):
         return
     starts, steps = zip(*spans, strict=True)
-    axes = transport.slice_(source, starts, target, steps)
+    axes = transport.slice_(source, starts, target, steps, block)
     simple = all(step == 1 for step in steps)
     yield from _one(op, axes, "free" if simple else "copy")
 
 
-def _split(op: OnnxOp, _: ConstantTable) -> Iterator[_Viewed]:
+def _split(op: OnnxOp, _: ConstantTable, block: int) -> Iterator[_Viewed]:
     source = shape_of(op.operands[0])
     axis = int(op.attr("axis")) % len(source)
     start = 0
     for result in op.results:
         target, starts = shape_of(result), [0] * len(source)
         starts[axis] = start
-        axes = transport.slice_(source, starts, target, [1] * len(source))
+        axes = transport.slice_(source, starts, target, [1] * len(source), block)
         yield _Viewed([op.operands[0]], result, [axes], "free")
         start += target[axis]
 
 
-def _concat(op: OnnxOp, _: ConstantTable) -> Iterator[_Viewed]:
+def _concat(op: OnnxOp, _: ConstantTable, block: int) -> Iterator[_Viewed]:
     rank = len(shape_of(op.results[0]))
     axis = int(op.attr("axis")) % rank
-    axes = transport.concat([shape_of(value)[axis] for value in op.operands], rank, axis)
+    axes = transport.concat([shape_of(value)[axis] for value in op.operands], rank, axis, block)
     yield _Viewed(list(op.operands), op.results[0], [axes] * len(op.operands), "copy")
 
 
-def _gather(op: OnnxOp, constants: ConstantTable) -> Iterator[_Viewed]:
+def _gather(op: OnnxOp, constants: ConstantTable, block: int) -> Iterator[_Viewed]:
     source, indices = shape_of(op.operands[0]), shape_of(op.operands[1])
     if known(op.operands[1], constants) is None or len(indices) != 1:
         return
@@ -330,13 +345,13 @@ def _gather(op: OnnxOp, constants: ConstantTable) -> Iterator[_Viewed]:
     yield from _one(op, transport.gather(len(source), axis, 1), "copy")
 
 
-def _expand(op: OnnxOp, _: ConstantTable) -> Iterator[_Viewed]:
+def _expand(op: OnnxOp, _: ConstantTable, block: int) -> Iterator[_Viewed]:
     source, target = shape_of(op.operands[0]), shape_of(op.results[0])
     if len(source) == len(target):
         yield from _one(op, transport.expand(source, target), "copy")
 
 
-_VIEWS: Mapping[str, Callable[[OnnxOp, ConstantTable], Iterator[_Viewed]]] = {
+_VIEWS: Mapping[str, Callable[[OnnxOp, ConstantTable, int], Iterator[_Viewed]]] = {
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Flatten": _reshape,

@@ -11,6 +11,8 @@ from mxc.errors import MxcError
 from mxc.passes.layout.graph import Arc, ClassGraph, Graph, GraphUse, Node, Option
 from mxc.passes.layout.problem import UNIT, Problem
 
+_CONVERSIONS = {"emit": "quantize", "quantize": "quantize", "requantize": "requantize"}
+
 ArcFilter = Callable[[ClassGraph, Arc], bool]
 
 
@@ -61,6 +63,24 @@ def _bytes(units: int) -> int | float:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a plan converts at run time, as the HAL can count it; constants are made offline.
+
+    The bytes are those that come into being: of every element the bits of its format, and one
+    for every scale. How a producer's epilogue reads its input is not among them.
+    """
+
+    quantize_ops: int = 0
+    quantize_bytes: int | float = 0
+    requantize_ops: int = 0
+    requantize_bytes: int | float = 0
+
+    def to_json(self) -> dict[str, int | float]:
+        """As reported."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True)
 class ClassPlan:
     """The plan of one class: opened arcs in ascending order, and an option for each use."""
 
@@ -104,6 +124,17 @@ class Plan:
             total += part.costs(graph)
         return total
 
+    @cached_property
+    def made(self) -> Made:
+        """What it converts at run time."""
+        units: dict[str, list[int]] = {"quantize": [], "requantize": []}
+        for part, graph in zip(self.classes, self.graph.classes, strict=True):
+            for arc in (graph.arcs[index] for index in part.arcs):
+                if graph.nodes[arc.head].form == "mx" and arc.kind in _CONVERSIONS:
+                    units[_CONVERSIONS[arc.kind]].append(arc.stored)
+        once, again = units["quantize"], units["requantize"]
+        return Made(len(once), _bytes(sum(once)), len(again), _bytes(sum(again)))
+
     @property
     def within_budgets(self) -> bool:
         """Whether it respects the budgets of the problem."""
@@ -131,6 +162,7 @@ class Plan:
                 for use, pick in zip(graph.uses, part.picks, strict=True)
             ],
             "costs": self.costs.to_json(),
+            "made": self.made.to_json(),
         }  # fmt: skip
 
 

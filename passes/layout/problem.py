@@ -49,12 +49,23 @@ class FormatCost:
 FORMATS: Mapping[str, FormatCost] = {
     "mxfp8_e4m3": FormatCost(8),
     "mxfp8_e5m2": FormatCost(8),
+    "mxfp8_e4m3fnuz": FormatCost(8),
+    "mxfp8_e5m2fnuz": FormatCost(8),
+    "deepseek_1x128": FormatCost(8, 128),
     "mxfp6_e3m2": FormatCost(6),
     "mxfp6_e2m3": FormatCost(6, 32, Fraction(16, 100), Fraction(3, 100)),
     "mxfp4": FormatCost(4, 32, Fraction(70, 100), Fraction(2, 100)),
     "mxint8": FormatCost(8, 32, Fraction(42, 100), Fraction(31, 100)),
     "nvfp4": FormatCost(4, 16, Fraction(70, 100), Fraction(2, 100)),
 }
+
+
+def formats_in_blocks(block: int) -> Mapping[str, FormatCost]:
+    """`FORMATS` of a target whose MX formats share a scale among `block` elements, 32 at most."""
+    return {
+        name: replace(cost, block=block) if cost.block == 32 else cost
+        for name, cost in FORMATS.items()
+    }
 
 
 @dataclass(frozen=True)

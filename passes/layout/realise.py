@@ -44,7 +44,6 @@ from mxc.dialects.mx import (
 from mxc.dialects.mx.recipes import recipe_of
 from mxc.dialects.onnx import OnnxOp
 from mxc.dialects.types import shape_of
-from mxc.numerics import FORMATS
 from mxc.passes.layout.extract import Extraction, known, slice_of
 from mxc.passes.layout.graph import Arc, ClassGraph, Node, Tag
 from mxc.passes.layout.plan import ClassPlan, Plan
@@ -129,7 +128,7 @@ class _Maker:
     def _block(self, node: Node, on: str) -> BlockType:
         """The block type of a version, seen as the value `on`."""
         format = node.format.partition("/")[0]
-        size = FORMATS[format].block[-1]
+        size = self.extraction.problem.prices.format(format).block
         tags = [self.storages.tag(on, axis) for axis in range(len(self._shape(on)))]
         first = {tag: axis for axis, tag in reversed(list(enumerate(tags)))}
         along = {first[tag] for tag in node.tags}

@@ -30,7 +30,11 @@ class Comparison:
             "model": self.problem.name,
             "emit": self.problem.prices.emit,
             "policies": {
-                name: {**plan.costs.to_json(), "solve_ms": round(self.solve_ms[name], 3)}
+                name: {
+                    **plan.costs.to_json(),
+                    "made": plan.made.to_json(),
+                    "solve_ms": round(self.solve_ms[name], 3),
+                }
                 for name, plan in self.plans.items()
             },
             "classes": len(plan.graph.classes),

@@ -41,8 +41,12 @@ def colour(node: Node) -> str:
     return _TILE if len(node.tags) == 2 else COLOURS[node.tags[0][1] % len(COLOURS)]
 
 
-def html_report(comparison: Comparison, *, reasons: bool = True) -> str:
+def html_report(
+    comparison: Comparison, *, reasons: bool = True, figures: Sequence[str] = ()
+) -> str:
     """The page. `reasons` adds the best alternative of every use of the exact plan, by re-solving.
+
+    `figures` are SVG texts, shown behind the table of costs.
 
     Raises:
         ValueError: if there is no plan to show.
@@ -59,7 +63,8 @@ def html_report(comparison: Comparison, *, reasons: bool = True) -> str:
     heads = "".join(f'<th class="p" data-p="{escape(n)}">{escape(n)}</th>' for n in names)
     title = escape(comparison.problem.name or "model")
     return _PAGE.format(
-        title=title, emit=comparison.problem.prices.emit, summary=_summary(comparison),
+        title=title, emit=comparison.problem.prices.emit,
+        summary="\n".join([_summary(comparison), *figures]),
         left=options["left"], right=options["right"], heads=heads, rows=rows, legend=_legend(),
     )  # fmt: skip
 

@@ -244,6 +244,7 @@ def test_indices_of_max_pool_count_through_the_whole_tensor() -> None:
         ("Pad", {"mode": "edge"}, [np.arange(4), np.array([1, -2])], [0, 0, 1]),
         ("LpNormalization", {"p": 1}, [np.array([-1.0, 3.0])], [-0.25, 0.75]),
         ("LpNormalization", {}, [np.array([0.0, 0.0])], [0, 0]),
+        ("LogSoftmax", {}, [np.array([[0.0, -1000.0]])], [[0, -1000]]),
         ("GlobalMaxPool", {}, [np.array([[[1.0, 5.0]], [[3.0, 2.0]]])], [[[5]], [[3]]]),
         (
             "LpPool",

@@ -51,8 +51,7 @@ func.func @main(%x: memref<32xf32>) {
 // The two memories are planned apart.
 func.func @main(%x: memref<32xf32>) {
   %a = memref.alloc() : memref<32xf32, "scratchpad">
-  %e = npu.dma_start %x, %a : memref<32xf32>, memref<32xf32, "scratchpad">
-  npu.dma_wait %e
+  npu.dma %x, %a {channel = 0 : i64, purpose = "activations"} : memref<32xf32>, memref<32xf32, "scratchpad">
   func.return
 }
 // CHECK: dram = 0 : i64, dram_peak = 0 : i64, scratchpad = 128 : i64

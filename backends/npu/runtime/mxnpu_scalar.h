@@ -211,4 +211,55 @@ static inline uint8_t mxnpu_f8e5m2fnuz_from_f64(double x) {
   return mxnpu_f8e5m2fnuz_from_f32(mxnpu_f32_odd_from_f64(x));
 }
 
+/* FP6 and FP4 have neither infinity nor NaN: infinity saturates, NaN becomes the zero of the other
+ * sign, as in ml_dtypes. Bits above those of the format are ignored. */
+static inline uint8_t mxnpu_finite(float x, uint32_t exponent, uint32_t mantissa, int32_t emin,
+                                   uint32_t largest) {
+  const uint32_t sign = 1u << (exponent + mantissa);
+  if (!(x == x)) return (uint8_t)(mxnpu_bits_of_f32(x) >> 31 ? 0u : sign);
+  return (uint8_t)mxnpu_narrow(x, exponent, mantissa, emin, largest, largest, 0u);
+}
+
+static inline uint8_t mxnpu_f6e2m3fn_from_f32(float x) { return mxnpu_finite(x, 2, 3, 0, 0x1Fu); }
+
+static inline float mxnpu_f32_from_f6e2m3fn(uint8_t code) { return mxnpu_widen(code, 2, 3, 0); }
+
+static inline uint8_t mxnpu_f6e2m3fn_from_f64(double x) {
+  return mxnpu_f6e2m3fn_from_f32(mxnpu_f32_odd_from_f64(x));
+}
+
+static inline uint8_t mxnpu_f6e3m2fn_from_f32(float x) { return mxnpu_finite(x, 3, 2, -2, 0x1Fu); }
+
+static inline float mxnpu_f32_from_f6e3m2fn(uint8_t code) { return mxnpu_widen(code, 3, 2, -2); }
+
+static inline uint8_t mxnpu_f6e3m2fn_from_f64(double x) {
+  return mxnpu_f6e3m2fn_from_f32(mxnpu_f32_odd_from_f64(x));
+}
+
+static inline uint8_t mxnpu_f4e2m1fn_from_f32(float x) { return mxnpu_finite(x, 2, 1, 0, 0x7u); }
+
+static inline float mxnpu_f32_from_f4e2m1fn(uint8_t code) { return mxnpu_widen(code, 2, 1, 0); }
+
+static inline uint8_t mxnpu_f4e2m1fn_from_f64(double x) {
+  return mxnpu_f4e2m1fn_from_f32(mxnpu_f32_odd_from_f64(x));
+}
+
+/* E8M0: powers of two from 2**-127; 0xFF is NaN, and what is no positive finite number becomes
+ * it. Ties go up; what rounds below the smallest becomes it. */
+static inline uint8_t mxnpu_f8e8m0fnu_from_f32(float x) {
+  const uint32_t bits = mxnpu_bits_of_f32(x);
+  if (!(x > 0.0f)) return 0xFFu;
+  if (bits < 0x00800000u) return bits > 0x00400000u;
+  return (uint8_t)((bits + 0x00400000u) >> 23);
+}
+
+static inline float mxnpu_f32_from_f8e8m0fnu(uint8_t code) {
+  if (code == 0xFFu) return NAN;
+  return mxnpu_f32_of_bits(code ? (uint32_t)code << 23 : 0x00400000u);
+}
+
+static inline uint8_t mxnpu_f8e8m0fnu_from_f64(double x) {
+  return mxnpu_f8e8m0fnu_from_f32(mxnpu_f32_odd_from_f64(x));
+}
+
 #endif

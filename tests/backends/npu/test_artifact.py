@@ -15,7 +15,7 @@ from mxc.errors import BackendError, BadInput, CannotLower
 from mxc.opt import apply_passes, parse
 from tests.random_loops import random_module
 
-MACHINE = "bufferize,schedule-dma,plan-memory"
+MACHINE = "bufferize,place,tile,plan-memory,schedule"
 
 LINEAR = """
 #row = affine_map<(d0, d1) -> (d1)>

@@ -33,7 +33,7 @@ def check(body: list[str], inputs: list[np.ndarray], results: list[str], folder:
     )
     ctx, module = parse(text)
     expected = ref.run(module, ctx, inputs)
-    apply_passes(ctx, module, "bufferize,schedule-dma,plan-memory")
+    apply_passes(ctx, module, "bufferize,place,tile,plan-memory,schedule")
     NpuBackend().emit(ctx, module, folder)
     for result, want, got in zip(results, expected, Program(folder)(*inputs), strict=True):
         nan = np.isnan(want) & np.isnan(got)

@@ -1,0 +1,1 @@
+"""Block operations as plain loops, for machines that lack them."""
