@@ -9,7 +9,7 @@ A distribution offers it by an entry point in the group `mxc.backends`:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
+from mxc.errors import BackendError
 from mxc.numerics import DotContract
 from mxc.passes.pipelines import Step
 
@@ -100,6 +101,14 @@ class Backend(ABC):
         Raises:
             BackendError: if it cannot be built or run here.
         """
-        from mxc.errors import BackendError
-
         raise BackendError(f"backend {self.name!r} has no way to run its artifacts on this host")
+
+    def load_all(self, folders: Sequence[Path]) -> Sequence[Program | BackendError]:
+        """`load` of each of `folders`, or its error; override it if many at once are faster."""
+        programs: list[Program | BackendError] = []
+        for folder in folders:
+            try:
+                programs.append(self.load(folder))
+            except BackendError as error:
+                programs.append(error)
+        return programs

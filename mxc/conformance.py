@@ -16,18 +16,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import re
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, ValueInfoProto, numpy_helper
 
 from mxc.compare import differences
 from mxc.driver import (
@@ -35,18 +38,22 @@ from mxc.driver import (
     Options,
     PassFailed,
     StopPipeline,
-    build_and_run,
+    backend_of,
     import_model,
     interpret,
     lower,
     pipeline,
+    silent,
+    write_artifact,
 )
-from mxc.errors import BackendError, BadInput, MxcError
+from mxc.errors import MxcError
 from mxc.inputs import Array
+from mxc.model import in_ports
 from mxc.passes.pipelines import Stage, Step
+from mxc.suites import Case, Values, load_suite, unfit
+from mxc.vendors import find_target
 
-RTOL, ATOL = 1e-3, 1e-7
-"""The tolerance of folders, which state none: that of onnx's runner."""
+__all__ = ["Case", "Report", "load_suite", "run_case", "run_suite"]
 
 BF16_RTOL = 2.0**-6
 """Of bfloat16 at least, as in onnx's runner: two units of the last place."""
@@ -57,19 +64,8 @@ LAST = "expand-math"
 SMALL = 64
 """Inputs of rank 0 and 1 with so many elements at most may be bound as constants."""
 
-Values = Sequence[Any]
-Run = Callable[[Sequence[Array]], Sequence[Array]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One test: a model, and sets of inputs with the outputs they must give."""
-
-    name: str
-    model: ModelProto
-    data: Sequence[tuple[Values, Values]]
-    rtol: float = RTOL
-    atol: float = ATOL
+BATCH = 32
+"""Tests whose C is built together."""
 
 
 @dataclass
@@ -96,111 +92,125 @@ def run_suite(
     target: str = "ref",
     names: Sequence[str] | None = None,
     *,
+    jobs: int = 1,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Runs the tests `names` (default: all) of `suite` on `target`.
+    """Runs the tests `names` (default: all) of `suite` on `target`, in so many processes.
 
     `target` is `ref`, the interpreter at the loops level, or a target whose C is built and run; its
     results must also be those of the interpreter, to the bit.
-    `progress(name)` is told each test as it begins.
+    `progress(name)` is told each test, in the order of the suite.
 
     Raises:
-        BadInput: if there is no such suite, or it lacks a test of that name.
+        BadInput: if there is no such suite or target, or the suite lacks a test of that name.
     """
+    if target != "ref":
+        find_target(target)
     report = Report()
-    for case in load_suite(suite, names):
-        progress(case.name)
-        unfit = _unfit(case)
-        if unfit:
-            report.skipped.append((case.name, unfit))
-            continue
-        reason = run_case(case, target)
-        if reason:
-            report.failed.append((case.name, reason))
-        else:
-            report.passed.append(case.name)
+    fit = _fit(load_suite(suite, names), report, progress)
+    batches = iter(lambda: list(islice(fit, 1 if target == "ref" and jobs == 1 else BATCH)), [])
+    for cases, reasons in _outcomes(batches, target, jobs):
+        for case, reason in zip(cases, reasons, strict=True):
+            if reason:
+                report.failed.append((case.name, reason))
+            else:
+                report.passed.append(case.name)
     return report
 
 
-# Suites.
-
-
-def load_suite(suite: str, names: Sequence[str] | None = None) -> Iterator[Case]:
-    """The tests of `suite`, those called `names` or all, in the suite's order."""
-    cases = _package_cases() if suite == "onnx" else _folder_cases(Path(suite))
-    wanted = None if names is None else set(names)
+def _fit(cases: Iterator[Case], report: Report, progress: Callable[[str], None]) -> Iterator[Case]:
+    """The cases that can be tried; the others are reported as skipped."""
     for case in cases:
-        if wanted is None or case.name in wanted:
+        progress(case.name)
+        if reason := unfit(case):
+            report.skipped.append((case.name, reason))
+        else:
             yield case
-        if wanted is not None:
-            wanted.discard(case.name)
-    if wanted:
-        raise BadInput(f"suite {suite!r} has no test {sorted(wanted)[0]!r}")
 
 
-def _package_cases() -> Iterator[Case]:
-    from onnx.backend.test.loader import load_model_tests
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tests = load_model_tests(kind="node")
-    for test in tests:
-        if test.model is not None and test.data_sets is not None:
-            data = [(_values(inputs), _values(outputs)) for inputs, outputs in test.data_sets]
-            yield Case(test.name, test.model, data, test.rtol, test.atol)
-
-
-def _values(given: Values) -> list[Any]:
-    """Tensors as arrays; anything else as it is."""
-    return [numpy_helper.to_array(v) if isinstance(v, TensorProto) else v for v in given]
+def _outcomes(
+    batches: Iterator[list[Case]], target: str, jobs: int
+) -> Iterator[tuple[list[Case], list[str]]]:
+    """Each batch with the reasons for which its cases fail."""
+    if jobs == 1:
+        yield from ((batch, run_batch(batch, target)) for batch in batches)
+        return
+    all_batches = list(batches)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        reasons = pool.map(partial(run_batch, target=target), all_batches)
+        yield from zip(all_batches, reasons, strict=True)
 
 
-def _folder_cases(folder: Path) -> Iterator[Case]:
-    models = sorted(folder.rglob("model.onnx"))
-    if not models:
-        raise BadInput("there is no test: no model.onnx below this folder", at=str(folder))
-    for path in models:
-        model = ModelProto.FromString(path.read_bytes())
-        sets = sorted(path.parent.glob("test_data_set_*"))
-        data = [
-            (_arrays(one, "input", model.graph.input), _arrays(one, "output", model.graph.output))
-            for one in sets
-        ]
-        yield Case(path.parent.name, model, data)
+# Some tests.
 
 
-def _arrays(folder: Path, kind: str, infos: Sequence[ValueInfoProto]) -> list[Any]:
-    """The values of `folder`; None for what is no tensor."""
-    count = len(list(folder.glob(f"{kind}_*.pb")))
-    return [_array(folder / f"{kind}_{i}.pb", infos[i]) for i in range(count)]
+@dataclass
+class _Run:
+    """A test with one of its sets of inputs, compiled."""
+
+    model: Model
+    inputs: list[Array]
+    interpreted: list[Array]
+    wanted: Values
+    folder: Path
+    """The artifact; none if the target is `ref`."""
 
 
-def _array(path: Path, info: ValueInfoProto) -> Any:
-    if info.type.WhichOneof("value") != "tensor_type":
-        return None
-    return numpy_helper.to_array(TensorProto.FromString(path.read_bytes()))
+def run_case(case: Case, target: str) -> str:
+    """Why the test fails on `target`; empty if it passes."""
+    return run_batch([case], target)[0]
 
 
-def _unfit(case: Case) -> str:
-    """Why the test cannot be tried: it passes values that are no numeric tensors."""
-    for values in (part for pair in case.data for part in pair):
-        for value in values:
-            if not isinstance(value, np.ndarray | np.generic | int | float | bool):
-                return "a value is a sequence or an optional"
-            if np.asarray(value).dtype.kind in "OUSc":
-                return "a value is of strings or complex numbers"
+def run_batch(cases: Sequence[Case], target: str) -> list[str]:
+    """Why each of the tests fails on `target`, empty if it passes; their C is built at once."""
+    with TemporaryDirectory(prefix="mxc-") as temporary:
+        tried = [_compiled(case, target, Path(temporary) / str(i)) for i, case in enumerate(cases)]
+        runs = [run for one in tried if not isinstance(one, str) for run in one]
+        if target == "ref":
+            results: list[Any] = [run.interpreted for run in runs]
+        else:
+            loaded = backend_of(find_target(target)).load_all([run.folder for run in runs])
+            results = [_result(program, run) for program, run in zip(loaded, runs, strict=True)]
+    by_run = iter(results)
+    return [
+        one if isinstance(one, str) else _verdict(case, one, list(islice(by_run, len(one))))
+        for case, one in zip(cases, tried, strict=True)
+    ]
+
+
+def _result(program: Any, run: _Run) -> list[Array] | str:
+    """The outputs of a program, or why there are none."""
+    if isinstance(program, MxcError):
+        return str(program)
+    try:
+        return list(in_ports(run.model.outputs, program(*run.inputs)))
+    except Exception as error:  # a crash fails this test, not the suite
+        return str(error) if isinstance(error, MxcError) else f"crash: {error!r}"
+
+
+def _verdict(case: Case, runs: Sequence[_Run], results: Sequence[list[Array] | str]) -> str:
+    for run, got in zip(runs, results, strict=True):
+        if isinstance(got, str):
+            return got
+        for port, have, want in zip(run.model.outputs, got, run.interpreted, strict=True):
+            if count := differences(have, want):
+                return f"output '{port.name}': {count} elements differ from the interpreter"
+        for info, have, want in zip(case.model.graph.output, got, run.wanted, strict=False):
+            if reason := _difference(have, np.asarray(want), case):
+                return f"output '{info.name}': {reason}"
     return ""
 
 
 # One test.
 
 
-def run_case(case: Case, target: str) -> str:
-    """Why the test fails on `target`; empty if it passes."""
+def _compiled(case: Case, target: str, folder: Path) -> list[_Run] | str:
+    """The test on each of its sets of inputs, or why it is refused."""
     reason = ""
-    for bound in _bindings(case):
+    for count, bound in enumerate(_bindings(case)):
         try:
-            return _attempt(case, bound, target)
+            return _attempt(case, bound, target, folder / str(count))
         except MxcError as error:
             reason = re.sub(r"^\S*model\.onnx: ", "", str(error))
         except PassFailed as error:
@@ -224,21 +234,19 @@ def _bindings(case: Case) -> Iterator[tuple[int, ...]]:
             yield bound
 
 
-def _attempt(case: Case, bound: Sequence[int], target: str) -> str:
-    for inputs, outputs in case.data[: 1 if bound else None]:
-        with TemporaryDirectory(prefix="mxc-") as folder:
-            path = Path(folder) / "model.onnx"
-            path.write_bytes(_bound(case.model, inputs, bound).SerializeToString())
-            feeds = {
-                info.name: np.asarray(value)
-                for info, value in zip(case.model.graph.input, inputs, strict=False)
-            }
-            got = _execute(path, feeds, target)
-        for info, have, want in zip(case.model.graph.output, got, outputs, strict=False):
-            reason = _difference(have, np.asarray(want), case)
-            if reason:
-                return f"output '{info.name}': {reason}"
-    return ""
+def _attempt(case: Case, bound: Sequence[int], target: str, folder: Path) -> list[_Run]:
+    runs: list[_Run] = []
+    for number, (inputs, outputs) in enumerate(case.data[: 1 if bound else None]):
+        within = folder / str(number)
+        within.mkdir(parents=True)
+        path = within / "model.onnx"
+        path.write_bytes(_bound(case.model, inputs, bound).SerializeToString())
+        feeds = {
+            info.name: np.asarray(value)
+            for info, value in zip(case.model.graph.input, inputs, strict=False)
+        }
+        runs.append(_run(path, feeds, outputs, target))
+    return runs
 
 
 def _bound(model: ModelProto, inputs: Values, bound: Sequence[int]) -> ModelProto:
@@ -264,31 +272,26 @@ def _set_shape(info: ValueInfoProto, shape: Sequence[int]) -> None:
         info.type.tensor_type.shape.dim.add().dim_value = size
 
 
-def _execute(path: Path, feeds: dict[str, Array], target: str) -> Sequence[Array]:
+def _run(path: Path, feeds: dict[str, Array], wanted: Values, target: str) -> _Run:
+    """The model at `path`, interpreted, and compiled unless the target is `ref`."""
     options = Options(target="npu" if target == "ref" else target, format="f32")
-
     model = import_model(path, options)
     inputs = [feeds[port.name] for port in model.inputs]
-    expected: list[Array] = []
+    interpreted: list[Array] = []
 
-    def interpreted(_: Stage, step: Step, lowered: Model) -> None:
+    def after(_: Stage, step: Step, lowered: Model) -> None:
         if step.name == LAST:
-            expected.extend(interpret(lowered, inputs))
+            interpreted.extend(interpret(lowered, inputs))
             if target == "ref":
                 raise StopPipeline
 
     with suppress(StopPipeline):
-        lower(model, pipeline(options), after_pass=interpreted)
-    if target == "ref":
-        return expected
-    got = build_and_run(model, options, inputs)
-    for port, have, want in zip(model.outputs, got, expected, strict=True):
-        count = differences(have, want)
-        if count:
-            raise BackendError(
-                f"output '{port.name}': {count} elements differ from the interpreter"
-            )
-    return got
+        lower(model, pipeline(options), after_pass=after)
+    run = _Run(model, inputs, interpreted, wanted, path.parent / "artifact")
+    if target != "ref":
+        found = find_target(target)
+        write_artifact(model, backend_of(found), found, run.folder, silent)
+    return run
 
 
 def _difference(have: Array, want: Array, case: Case) -> str:
@@ -315,6 +318,7 @@ def _main(arguments: Sequence[str]) -> int:
     parser.add_argument("--target", default="ref")
     parser.add_argument("--names-from", type=Path, help="a JSON list of names of tests")
     parser.add_argument("-k", dest="pattern", default="", help="only names that contain this")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     given = parser.parse_args(arguments)
     names: list[str] | None = None
     if given.names_from is not None:
@@ -322,7 +326,7 @@ def _main(arguments: Sequence[str]) -> int:
     if given.pattern:
         known = names if names is not None else [case.name for case in load_suite(given.suite)]
         names = [name for name in known if given.pattern in name]
-    report = run_suite(given.suite, given.target, names)
+    report = run_suite(given.suite, given.target, names, jobs=given.jobs)
     sys.stdout.write(json.dumps(report.as_json(), indent=1) + "\n")
     return 1 if report.failed else 0
 

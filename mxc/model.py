@@ -57,11 +57,21 @@ def import_model(path: Path, options: Options) -> Model:
         input_shapes=options.input_shapes,
         has_lowering=supported_operators().__contains__,
     )
-    module = imported.module
+    return model_of(imported.name, imported.ctx, imported.module, options, imported.bound)
+
+
+def model_of(
+    name: str,
+    ctx: Context,
+    module: ModuleOp,
+    options: Options,
+    bound: Mapping[str, Array] | None = None,
+) -> Model:
+    """The model of a module that has just been made, with its interface noted in it."""
     module.verify()
     inputs, outputs = ports(module)
     _keep_interface(module, options)
-    return Model(imported.name, imported.ctx, module, inputs, outputs, imported.bound)
+    return Model(name, ctx, module, inputs, outputs, bound or {})
 
 
 def _keep_interface(module: ModuleOp, options: Options) -> None:

@@ -11,7 +11,8 @@ becomes
 Every float MatMul, Gemm and Conv becomes an `mx` contraction, so that from here on there is one way
 to write them; those that the policy leaves alone (format `f32`) carry no marks. The policy: weights
 (constants) and activations each have a format; convolutions with fewer than 16 channels per group
-(depthwise ones, stems on images) stay float, because a block would hold next to nothing; rules
+(depthwise ones, stems on images) stay float, because a block would hold next to nothing, and so do
+grouped ones whose groups are no whole blocks; rules
 from a file override both per node.
 
 Marks are requests: `mx-layout` chooses the blocks and quantises. NVFP4 operands are divided by
@@ -63,6 +64,9 @@ from mxc.passes._tensor_scale import TensorScales
 
 MIN_CHANNELS = 16
 """Convolutions with fewer channels per group stay float."""
+
+BLOCK = 32
+"""Of grouped convolutions, those whose groups are no whole blocks stay float."""
 
 FLOATS = (Float32Type, Float16Type, BFloat16Type)
 _RULE_KEYS = {"node", "weights", "activations", "scale_rule"}
@@ -298,8 +302,9 @@ def _conv(rw: _Rewrite) -> None:
     output = rw.op.results[0]
     strides, pads, dilations = conv_geometry(rw.op, shape_of(x)[2:], shape_of(w)[2:])
     x, w = blocks_of(x, 1, rw.op), blocks_of(w, 1, rw.op)
-    marks = _marks(rw.op, x, w, rw.policy) if shape_of(w)[1] >= MIN_CHANNELS else {}
-    groups = int(rw.op.attr("group"))
+    groups, channels = int(rw.op.attr("group")), shape_of(w)[1]
+    blocked = channels >= MIN_CHANNELS and (groups == 1 or channels % BLOCK == 0)
+    marks = _marks(rw.op, x, w, rw.policy) if blocked else {}
     conv = ConvOp(x, w, strides=strides, pads=pads, dilations=dilations, groups=groups, marks=marks)
     if shape_of(conv.output) != shape_of(output):
         raise rw.error(f"declares {shape_of(output)} but computes {shape_of(conv.output)}")

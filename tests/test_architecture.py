@@ -27,6 +27,8 @@ MAY_IMPORT_ONNX = (
     "backends/onnx",
     "mxc/reference.py",
     "mxc/conformance.py",
+    "mxc/suites.py",
+    "mxc/kit/models.py",
 )
 """Files that may import onnx or onnxruntime: importer, schemas, oracles, and the exporter."""
 

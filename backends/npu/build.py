@@ -59,12 +59,17 @@ def build(folder: Path, target: Path, flags: Sequence[str] = ()) -> None:
         BackendError: with the compiler's first complaint.
     """
     hal = json.loads((folder / "manifest.json").read_text())["hal"]
-    objects = [str(_hal_object(folder, name, tuple(flags))) for name in hal]
+    objects = [str(hal_object(folder, name, tuple(flags))) for name in hal]
     sources = [str(folder / "model.c"), *objects]
-    _compile(folder, ["-shared", *flags, "-o", str(target), *sources, "-lm"])
+    compile_c(folder, ["-shared", *flags, "-o", str(target), *sources, "-lm"])
 
 
-def _compile(folder: Path, arguments: Sequence[str]) -> None:
+def compile_c(folder: Path, arguments: Sequence[str]) -> None:
+    """Runs the compiler with the flags of the Makefile; `folder` is what errors are about.
+
+    Raises:
+        BackendError: with the compiler's first complaint.
+    """
     command = [*compiler().split(), *FLAGS, "-fPIC", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
@@ -72,19 +77,19 @@ def _compile(folder: Path, arguments: Sequence[str]) -> None:
         raise BackendError(f"the C compiler failed: {first}", at=str(folder))
 
 
-def _hal_object(folder: Path, name: str, flags: tuple[str, ...]) -> Path:
+def hal_object(folder: Path, name: str, flags: tuple[str, ...]) -> Path:
     """A source of the HAL, compiled once per process for all artifacts that have the same."""
     digest = hashlib.sha256(repr((compiler(), flags)).encode())
     for source in sorted({folder / name, *folder.glob("*.h")} - {folder / "model.h"}):
         digest.update(source.read_bytes())
-    target = _objects() / f"{digest.hexdigest()}.o"
+    target = objects_folder() / f"{digest.hexdigest()}.o"
     if not target.exists():
-        _compile(folder, [*flags, "-c", "-o", str(target), str(folder / name)])
+        compile_c(folder, [*flags, "-c", "-o", str(target), str(folder / name)])
     return target
 
 
 @cache
-def _objects() -> Path:
+def objects_folder() -> Path:
     """A folder that lives as long as the process."""
     folder = Path(mkdtemp(prefix="mxc-objects-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -110,11 +115,10 @@ FLAGS = (
 class Program:
     """A compiled model in this process. Each call has its own arena."""
 
-    def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
-        with TemporaryDirectory(prefix="mxc-build-") as temporary:  # once loaded, the file may go
-            library = Path(temporary) / "model.so"
-            build(folder, library, flags)
-            self._library = ctypes.CDLL(str(library))
+    def __init__(self, folder: Path, flags: Sequence[str] = (), run: Any = None) -> None:
+        """Builds the artifact in `folder`, unless its function `mxc_main_run` is given."""
+        self._library = _built(folder, flags) if run is None else None
+        self._run = run if self._library is None else self._library.mxc_main_run
         self._manifest = json.loads((folder / "manifest.json").read_text())
         self._weights = _aligned(self._manifest["weights_bytes"])
         self._weights[:] = np.fromfile(folder / "weights.bin", np.uint8)
@@ -137,8 +141,8 @@ class Program:
             BadInput: if an array has the wrong type or shape.
             BackendError: if the model refuses its memory, or a check fails.
         """
-        if "mxnpu_timeline.c" not in self._manifest["hal"]:
-            raise BackendError("only the HAL for hosts keeps a timeline", at=str(self._manifest["hal"]))
+        if self._library is None or "mxnpu_timeline.c" not in self._manifest["hal"]:
+            raise BackendError("only an artifact of its own with the HAL for hosts has a timeline")
         buffers, capacity = _Buffers(self._manifest, inputs), COMMANDS
         memories = [*buffers.memories(), (self._weights.ctypes.data, self._weights.size, False, False)]
         while True:
@@ -156,7 +160,7 @@ class Program:
             device,
         )
         given, outputs = _pointers(buffers.inputs), _pointers(buffers.outputs)
-        code: int = self._library.mxc_main_run(ctypes.byref(memory), given, outputs)
+        code: int = self._run(ctypes.byref(memory), given, outputs)
         if code != 0:
             raise BackendError(f"the model refused its memory: {code}")
         shapes = [port["shape"] for port in self._manifest["outputs"]]
@@ -183,6 +187,13 @@ class _Buffers:
         rows += [(x, True, False) for x in (*self.outputs, self.arena)]
         rows.append((self.scratchpad, True, True))
         return [(x.ctypes.data, x.nbytes, writable, fast) for x, writable, fast in rows]
+
+
+def _built(folder: Path, flags: Sequence[str]) -> ctypes.CDLL:
+    with TemporaryDirectory(prefix="mxc-build-") as temporary:  # once loaded, the file may go
+        library = Path(temporary) / "model.so"
+        build(folder, library, flags)
+        return ctypes.CDLL(str(library))
 
 
 def _pointers(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:

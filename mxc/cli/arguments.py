@@ -30,7 +30,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="mxc", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"mxc {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_compile, _run, _verify, _layout, _opt, _targets, _formats, _ops, _passes):
+    for add in (
+        _compile,
+        _run,
+        _verify,
+        _layout,
+        _opt,
+        _targets,
+        _formats,
+        _ops,
+        _passes,
+        _conformance,
+    ):
         add(commands)
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         raise unknown("command", arguments[0], commands.choices)
@@ -146,6 +157,27 @@ def _ops(commands: Any) -> None:
 
 def _passes(commands: Any) -> None:
     _command(commands, "passes", "list the passes, in the order of the pipeline")
+
+
+def _conformance(commands: Any) -> None:
+    parser = _command(
+        commands, "conformance", "run conformance checks on a target: its own or ONNX tests"
+    )
+    _target(parser)
+    parser.add_argument(
+        "--suite",
+        default="vendor",
+        metavar="S",
+        help="vendor (default): op by op and small models, bit for bit with the interpreter; onnx: "
+        "the node tests of the onnx package; or a folder of tests in ONNX's format",
+    )
+    parser.add_argument(
+        "--names",
+        type=Path,
+        metavar="FILE",
+        help="only these: a JSON list, or one a line; for the vendor suite, beginnings of names",
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE.md", help="write a page to publish")
 
 
 def _target(parser: argparse.ArgumentParser) -> None:

@@ -155,6 +155,13 @@ def verify_command(args: Namespace) -> int:
     return 0 if verdict.passed else 1
 
 
+def conformance_command(args: Namespace) -> int:
+    """`mxc conformance`: 0, or 1 if a check failed."""
+    from mxc.cli import conformance
+
+    return conformance.run(args)
+
+
 def layout_command(args: Namespace) -> int:
     """`mxc layout`: 0, or 1 if a stored plan is wrong."""
     from mxc.cli import layout

@@ -250,18 +250,14 @@ SIGN_BITS = {"mxfp6_e2m3": 0x20, "mxfp6_e3m2": 0x20, "mxfp4": 0x08, "nvfp4": 0x0
 
 def _negated(code: SSAValue, format: str, always: bool) -> Operation:
     """-code, or |code| unless `always`; formats without a -0 keep their zero and their NaN."""
-    zero = _byte(0)
-    if format == "mxint8":
-        flipped: Operation = SubiOp(zero, code)
-        flip = CmpiOp(code, zero, "slt")
-    else:
-        sign = _byte(SIGN_BITS.get(format, 0x80))
-        flipped = XOrIOp(code, sign)
-        flip = CmpiOp(AndIOp(code, sign), zero, "ne")
+    integer, sign = format == "mxint8", _byte(SIGN_BITS.get(format, 0x80)).result
+    flipped: Operation = SubiOp(_byte(0), code) if integer else XOrIOp(code, sign)
     if format.endswith("fnuz"):
-        number = CmpiOp(AndIOp(code, _byte(0x7F)), zero, "ne")
+        number = CmpiOp(AndIOp(code, _byte(0x7F)), _byte(0), "ne")
         flipped = SelectOp(number, flipped, code)
-    return flipped if always else SelectOp(flip, flipped, code)
+    if always:
+        return flipped
+    return SelectOp(CmpiOp(AndIOp(code, sign), _byte(0), "ne"), flipped, code)
 
 
 def _sign_rule(to: Bufferizer, op: mx.NegOp | mx.AbsOp, always: bool) -> None:

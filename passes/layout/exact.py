@@ -73,6 +73,11 @@ def component_signature(graph: Graph, component: Sequence[int]) -> tuple[object,
 
 def solve_component(classes: Sequence[ClassGraph]) -> tuple[int, list[ClassPlan]]:
     """The least objective of classes that share ops with a choice of axis, and a plan."""
+    only = [_only_plan(part) for part in classes]
+    plans = [plan for plan in only if plan is not None]
+    if len(plans) == len(classes):
+        costs = (plan.costs(part) for plan, part in zip(plans, classes, strict=True))
+        return sum(cost.objective for cost in costs), plans
     choices = {use.op: use.choices for part in classes for use in part.uses if use.choices > 1}
     if any(_too_hard(part, choices) for part in classes):
         return _programme(classes)
@@ -82,6 +87,23 @@ def solve_component(classes: Sequence[ClassGraph]) -> tuple[int, list[ClassPlan]
         return _programme(classes)
     solved = [solve_class(part, picked) for part in classes]
     return sum(cost for cost, _ in solved), [plan for _, plan in solved]
+
+
+def _only_plan(part: ClassGraph) -> ClassPlan | None:
+    """The plan of a class that leaves nothing to decide, as where all is read in HP; else None."""
+    if any(len(use.options) != 1 for use in part.uses):
+        return None
+    needed = {use.options[0].node for use in part.uses}
+    opened: list[int] = []
+    for index in reversed(range(len(part.arcs))):  # ordered by head, so heads come before tails
+        arc = part.arcs[index]
+        if arc.head in needed:
+            needed.update(arc.tails)
+            opened.append(index)
+    heads = {part.arcs[index].head for index in opened}
+    if len(heads) < len(opened):  # two ways to make something
+        return None
+    return ClassPlan(tuple(reversed(opened)), (0,) * len(part.uses))
 
 
 def _too_hard(part: ClassGraph, choices: Mapping[str, int]) -> bool:

@@ -192,7 +192,7 @@ class Problem:
     (C1) names of values, and of contractions, are unique; every value that is used is defined.
     (C2) a view follows the views that make its inputs, and no value is made twice.
     (C3) all operands of a contraction have the same number of choices, at least one.
-    (C4) axes exist; the operands' sizes agree for every choice.
+    (C4) axes exist; for every choice the operands' sizes agree, or one divides the other (groups).
     (C5) nothing is used in an earlier phase than it is made in.
     """
 
@@ -307,7 +307,7 @@ def _check_contraction(use: Contraction, values: Mapping[str, Value]) -> None:
             if operand.axes[choice] >= len(shape):
                 raise BadInput(f"{use.name!r} contracts an axis that does not exist")
             sizes.add(shape[operand.axes[choice]])
-        if len(sizes) > 1:
+        if min(sizes) > 0 and max(sizes) % min(sizes):  # a group convolution's weights are shorter
             raise BadInput(f"the operands of {use.name!r} differ in the size of a contracted axis")
 
 

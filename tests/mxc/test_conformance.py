@@ -128,3 +128,9 @@ def test_the_c_of_a_target_is_held_to_the_interpreter(suite: Path) -> None:
     report = run_suite(str(suite), "npu", names=["right", "wrong"])
     assert report.passed == ["right"], report.failed
     assert "differ, first at" in report.failed[0][1]
+
+
+def test_processes_share_the_work(suite: Path) -> None:
+    report = run_suite(str(suite), jobs=2)
+    assert report.passed == ["right", "shaped"]
+    assert len(report.failed) == 3

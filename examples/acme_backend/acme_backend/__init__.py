@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from mxc.backends.base import API_VERSION
-from mxc.backends.npu import NpuBackend
-from mxc.dialects import mx
-from mxc.numerics import DotContract
-from mxc.passes.pipelines import EXACT, Step
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
 from acme_backend.contract import PAIRWISE
 from acme_backend.passes import AcmeReciprocalPass
+from mxc.backends.base import API_VERSION
+from mxc.backends.npu import NpuBackend
+from mxc.dialects import mx
+from mxc.numerics import DotContract
+from mxc.passes.pipelines import EXACT, Step
 
 HERE = Path(__file__).parent
 

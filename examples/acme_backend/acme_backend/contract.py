@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mxc.numerics import DotContract
 from numpy.typing import NDArray
+
+from mxc.numerics import DotContract
 
 Array = NDArray[Any]
 
@@ -15,7 +16,7 @@ WIDTH = 16
 
 
 def pairwise(lhs: Array, rhs: Array, scale: Array, acc: Array) -> Array:
-    """acc + f32(tree(products) * scale).
+    """The sum `acc + f32(tree(products) * scale)`.
 
     The tree has 16 leaves; those that a step does not fill are +0. Each level adds neighbours,
     rounded to f32: (p0 + p1) + (p2 + p3) ... The root times both scales is rounded to f32 once.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import frexp
 
-from mxc.dialects.location import CarryLocations
 from xdsl.context import Context
 from xdsl.dialects.arith import ConstantOp, DivfOp, MulfOp
 from xdsl.dialects.builtin import FloatAttr, ModuleOp
@@ -17,6 +16,8 @@ from xdsl.pattern_rewriter import (
     RewritePattern,
     op_type_rewrite_pattern,
 )
+
+from mxc.dialects.location import CarryLocations
 
 LARGEST = 100
 """Exponents up to this have a reciprocal that is a normal number in f32."""
@@ -39,8 +40,11 @@ class _Reciprocal(RewritePattern):
         divisor = _power_of_two(op.rhs)
         if divisor is None:
             return
+        constant = op.rhs.owner
         factor = ConstantOp(FloatAttr(1.0 / divisor, op.rhs.type))
         rewriter.replace_matched_op([factor, MulfOp(op.lhs, factor.result)])
+        if isinstance(constant, ConstantOp) and not constant.result.uses.get_length():
+            rewriter.erase_op(constant)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def test_f64_narrows_in_one_rounding(library: ctypes.CDLL) -> None:
     np.testing.assert_array_equal(got.astype(np.float64), want)
 
 
-@pytest.mark.parametrize("name", set(SMALL) - {"f8e8m0fnu"})
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "f8e8m0fnu"])
 def test_f64_beside_a_middle_goes_to_the_nearer_code(library: ctypes.CDLL, name: str) -> None:
     dtype = np.dtype(SMALL[name])
     values = np.arange(1 << (8 * dtype.itemsize)).astype(f"u{dtype.itemsize}").view(dtype)

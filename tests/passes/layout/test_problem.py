@@ -13,6 +13,7 @@ from mxc.passes.layout.problem import Contraction, Operand, Problem, Read, Value
 from mxc.passes.layout.random_problems import random_problem
 
 X, Y = Value("x", (64, 32)), Value("y", (64, 96))
+ODD = replace(Y, shape=(48, 96))
 MATMUL = Contraction("mm", (Operand("x", (0,)), Operand("y", (0,))))
 
 
@@ -33,7 +34,7 @@ def pair(x: tuple[int, ...], y: tuple[int, ...]) -> Contraction:
         (lambda: Problem((X, Y), (View("y", ("x",), (((2, 0),),)),)), "axis that does not exist"),
         (lambda: Problem((X,), (), (Contraction("c", ()),)), "no operands"),
         (lambda: Problem((X, Y), (), (pair((0,), (0, 1)),)), "same choices"),
-        (lambda: Problem((X, Y), (), (pair((1,), (1,)),)), "differ in the size"),
+        (lambda: Problem((X, ODD), (), (pair((0,), (0,)),)), "differ in the size"),
         (lambda: Problem((X,), (), (Contraction("c", (Operand("x", (2,)),)),)), "does not exist"),
         (lambda: Problem((replace(X, phase=1),), (), (Read("out", "x"),)), "before it is made"),
     ],
