@@ -65,10 +65,16 @@ class _Row:
         return E4M3.mantissa_bits + 1 if self.e4m3_scale else 0
 
 
-_FORMATS = [
-    *(_Row(element.name, element) for element in ELEMENTS.values()),
-    *(_Row(f.name, f.element, True) for f in FORMATS.values() if f.scale == "e4m3" and f.element),
-]
+def _rows() -> list[_Row]:
+    """Every `mx_format`, in order."""
+    return [
+        *(_Row(element.name, element) for element in ELEMENTS.values()),
+        *(
+            _Row(f.name, f.element, True)
+            for f in FORMATS.values()
+            if f.scale == "e4m3" and f.element
+        ),
+    ]
 
 
 def c_recipe(recipe: Recipe) -> dict[str, str]:
@@ -106,7 +112,7 @@ def c_float(value: float) -> str:
 def _enums() -> str:
     return "\n".join(
         [
-            _enum("mx_format", [f"MX_{row.name.upper()}" for row in _FORMATS]),
+            _enum("mx_format", [f"MX_{row.name.upper()}" for row in _rows()]),
             _enum("mx_rule", [f"MX_RULE_{name.upper()}" for name in _RULES]),
             _enum("mx_special", [f"MX_SPECIAL_{n.upper()}" for n in get_args(SpecialPolicy)]),
             _enum("mx_tie", [f"MX_TIE_{name.upper()}" for name in get_args(Tie)]),
@@ -121,11 +127,12 @@ def _enum(name: str, values: Iterable[str]) -> str:
 
 
 def _tables() -> str:
-    count = len(_FORMATS)
-    infos = [_info(row) for row in _FORMATS]
-    values = [_braces([c_float(v) for v in row.element.values]) for row in _FORMATS]
-    units = [str(round(math.log2(row.element.min_subnormal))) for row in _FORMATS]
-    bits = [_braces([str(_sum_bits(a, b)) for b in _FORMATS]) for a in _FORMATS]
+    rows = _rows()
+    count = len(rows)
+    infos = [_info(row) for row in rows]
+    values = [_braces([c_float(v) for v in row.element.values]) for row in rows]
+    units = [str(round(math.log2(row.element.min_subnormal))) for row in rows]
+    bits = [_braces([str(_sum_bits(a, b)) for b in rows]) for a in rows]
     codes, middles = hif8_steps(HIF8)
     return "\n\n".join(
         [

@@ -19,6 +19,8 @@ from mxc.numerics.blocks import (
     plain_dtype,
 )
 from mxc.numerics.codec import encode, encode_magnitudes, limit, split_signs
+from mxc.numerics.dense import CHUNK as DENSE_CHUNK
+from mxc.numerics.dense import DenseQuantizer, is_dense
 from mxc.numerics.formats import E4M3, Element, Format, format_of
 from mxc.numerics.presets import preset
 from mxc.numerics.recipe import Recipe, default_recipe, with_rule
@@ -105,6 +107,32 @@ def _power_of_two(
     x: Array, format: Format, element: Element, recipe: Recipe, block: tuple[int, ...]
 ) -> BlockArray:
     """Formats with an E8M0 scale per block."""
+    if is_dense(x, element, recipe, block):
+        return _dense(x, format, element, recipe, block)
+    return _general(x, format, element, recipe, block)
+
+
+def _dense(
+    x: Array, format: Format, element: Element, recipe: Recipe, block: tuple[int, ...]
+) -> BlockArray:
+    """As `_general`, for what `DenseQuantizer` can do; parts with a NaN or an infinity apart."""
+    codes, scales = np.empty(x.shape, np.uint8), np.empty(grid_of(x.shape, block), np.uint8)
+    flat, flat_codes, flat_scales = x.reshape(-1), codes.reshape(-1), scales.reshape(-1)
+    size = block[-1]
+    step = min(DENSE_CHUNK // size * size, x.size)
+    quantizer = DenseQuantizer(element, recipe, size, step)
+    for start in range(0, x.size, step):
+        part, grid = slice(start, start + step), slice(start // size, (start + step) // size)
+        if not quantizer.run(flat[part], flat_codes[part], flat_scales[grid]):
+            a = _general(flat[part], format, element, recipe, (size,))
+            flat_codes[part], flat_scales[grid] = a.codes, a.scales
+    return BlockArray(codes, scales, format, block)
+
+
+def _general(
+    x: Array, format: Format, element: Element, recipe: Recipe, block: tuple[int, ...]
+) -> BlockArray:
+    """Any dtype, any blocks, any recipe."""
     codes = np.empty(x.shape, format.code_dtype)
     scales = np.empty(grid_of(x.shape, block), np.uint8)
     # An f32 scaled by its block's amax is below 2**(emax + 1), unless infinities are kept.

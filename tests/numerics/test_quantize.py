@@ -15,6 +15,7 @@ from mxc.numerics import (
     quantize,
     requantize,
 )
+from mxc.numerics.dense import is_dense
 from mxc.numerics.quantize import round_to_odd
 
 SCALED = [name for name, f in FORMATS.items() if f.scale == "e8m0"]
@@ -344,3 +345,46 @@ def test_signal_to_noise(format):
         error = quantize(x, format, scale_rule=rule).dequantize(np.float64) - x
         got = 10 * np.log10((x**2).mean() / (error**2).mean())
         assert want is None or abs(got - want) < 0.1
+
+
+@pytest.mark.parametrize(
+    "format", ["mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e2m3", "mxfp6_e3m2", "mxfp4"]
+)
+@pytest.mark.parametrize("rule", ["floor", "rceil", "even", "ceil"])
+def test_dense_is_the_general_way(values, equal, format, rule):
+    """Strides keep the fast way out. Chunks with and without NaNs, and a short one at the end."""
+    x = values(5 << 16, seed=11)
+    x = x[: x.size // 160 * 160]
+    finite = np.where(np.isfinite(x), x, np.float32(1))
+    finite[1 << 17] = np.nan
+    for array, block in ((x, (32,)), (finite, (32,)), (finite.reshape(-1, 160), (1, 16))):
+        element, recipe = FORMATS[format].element, Recipe(rule)
+        strided = np.repeat(array, 2, axis=0)[::2]
+        assert is_dense(array, element, recipe, block)
+        assert not is_dense(strided, element, recipe, block)
+        fast, slow = (quantize(a, format, recipe=recipe, block=block) for a in (array, strided))
+        assert equal(fast, slow)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan, 1e-60])
+def test_tensor_scales_are_positive_and_finite(scale):
+    with pytest.raises(BadInput, match="the tensor scale is"):
+        quantize(np.ones(16, np.float32), "nvfp4", tensor_scale=scale)
+
+
+def test_other_formats_have_no_tensor_scale(equal):
+    x = np.arange(-32, 32, dtype=np.float32)
+    assert equal(quantize(x, "mxfp8", tensor_scale=1.0), quantize(x, "mxfp8"))
+    with pytest.raises(BadInput, match="mxfp8_e4m3 has no tensor scale"):
+        quantize(x, "mxfp8", tensor_scale=2.0)
+
+
+def test_a_given_tensor_scale():
+    x = np.random.default_rng(1).standard_normal((4, 64)).astype(np.float32)
+    whole = quantize(x, "nvfp4")
+    again = quantize(x / np.float32(0.25), "nvfp4", tensor_scale=1.0)
+    scaled = quantize(x, "nvfp4", tensor_scale=0.25)
+    assert np.array_equal(scaled.codes, again.codes)
+    assert np.array_equal(scaled.scales, again.scales)
+    assert np.array_equal(scaled.dequantize(), again.dequantize() / 4)
+    assert np.abs(scaled.dequantize() - x).max() < 2 * np.abs(whole.dequantize() - x).max()
