@@ -94,7 +94,7 @@ def test_the_target_says_what_can_be_emitted(gram: Path, layout: Layout, tmp_pat
         for stage in pipeline(Options(target=str(tmp_path / "mine.toml")))
         for step in stage.steps
     ]
-    assert 'mx-layout{policy="exact" emit="last"}' in specs
+    assert any(spec.startswith('mx-layout{policy="exact" emit="last"') for spec in specs)
 
 
 def test_one_policy_and_its_proof(layout: Layout) -> None:
