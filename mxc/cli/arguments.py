@@ -148,7 +148,10 @@ def _targets(commands: Any) -> None:
 
 
 def _formats(commands: Any) -> None:
-    _command(commands, "formats", "list the number formats")
+    parser = _command(commands, "formats", "list the number formats, or follow a value through one")
+    parser.add_argument("--explain", metavar="VALUE", help="its code and scale, and back")
+    parser.add_argument("--format", metavar="F", help="of --explain; default: mxfp8")
+    parser.add_argument("--scale-rule", metavar="R", help="rceil, even, floor or ceil")
 
 
 def _ops(commands: Any) -> None:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from xdsl.context import Context
@@ -19,9 +19,6 @@ from mxc.cli.terminal import progress, show, table
 from mxc.driver import Options
 from mxc.errors import BadInput
 from mxc.inputs import Array, Port, Shapes, match, random_inputs, read_npz, write_npz
-
-if TYPE_CHECKING:
-    from mxc.numerics import Format
 
 _TEXT_OPTIONS = ("format", "weights", "activations", "scale_rule", "float_type", "layout", "config")
 
@@ -223,27 +220,9 @@ def targets_command(args: Namespace) -> int:
 
 def formats_command(args: Namespace) -> int:
     """`mxc formats`."""
-    from mxc.numerics import FORMATS
+    from mxc.cli import formats
 
-    formats = [_format_row(one) for one in FORMATS.values()]
-    heads = ["name", "bits", "block", "scale", "rule", "max", "smallest"]
-    rows = [[_cell(one[head]) for head in heads] for one in formats]
-    show(args.json, {"formats": formats}, table([heads, *rows]))
-    return 0
-
-
-def _format_row(one: Format) -> dict[str, Any]:
-    element = one.element
-    return {
-        "name": one.name,
-        "aliases": list(one.aliases),
-        "bits": one.bits_per_element,
-        "block": "x".join(map(str, one.block)) or "tensor",
-        "scale": one.scale,
-        "rule": one.rule if element is not None and one.scale == "e8m0" else None,
-        "max": element.max if element is not None else None,
-        "smallest": element.min_subnormal if element is not None else None,
-    }
+    return formats.run(args)
 
 
 def _cell(value: Any) -> str:

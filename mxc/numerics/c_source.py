@@ -67,13 +67,10 @@ class _Row:
 
 def _rows() -> list[_Row]:
     """Every `mx_format`, in order."""
+    scaled = [f for f in FORMATS.values() if f.scale == "e4m3"]
     return [
         *(_Row(element.name, element) for element in ELEMENTS.values()),
-        *(
-            _Row(f.name, f.element, True)
-            for f in FORMATS.values()
-            if f.scale == "e4m3" and f.element
-        ),
+        *(_Row(f.name, f.element, True) for f in scaled if f.element),
     ]
 
 

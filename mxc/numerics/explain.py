@@ -103,10 +103,12 @@ def _steps(j: dict[str, Any], e: Element) -> list[str]:
         "even": f"raises it if rounding to {e.mantissa_bits} mantissa bits reaches 2",
         "ceil": "raises it if the significand is above 1",
     }[j["scale_rule"]]
+    wanted, taken = j["exponent"] - e.emax + j["bump"], j["scale_byte"] - 127
+    limit = "" if wanted == taken else f", which E8M0 has as {taken}"
     clipped = abs(j["scaled"]) > e.max
     return [
         f"{j['value']:g} = {j['significand']:g} * 2**{j['exponent']} in magnitude",
-        f"scale exponent {j['exponent']} - {e.emax}{bump} = {j['scale_byte'] - 127}: "
+        f"scale exponent {j['exponent']} - {e.emax}{bump} = {wanted}{limit}: "
         f"{j['scale_rule']} {why}",
         f"scale byte {j['scale_byte']} (0x{j['scale_byte']:02X}) = {j['scale']:g}",
         f"{j['value']:g} / {j['scale']:g} = {j['scaled']:g}",

@@ -157,6 +157,44 @@ def test_lists(capfd: Capture) -> None:
     assert "MatMul" in json.loads(capfd.readouterr().out)["ops"]
 
 
+def test_formats_table(capfd: Capture) -> None:
+    assert main(["formats"]) == 0
+    head, *lines = capfd.readouterr().out.splitlines()
+    assert head.split()[:3] == ["name", "bits", "block"]
+    cells = {line.split()[0]: line.split()[1:] for line in lines}
+    assert cells["mxfp4"][:3] == ["4.25", "32", "e8m0"]
+    assert cells["mxfp4"][-3:] == ["floor,rceil,even,ceil", "even", "yes"]
+    assert cells["hifloat8"][-1] == "no"
+    assert cells["deepseek_128x128"][1] == "128x128"
+
+
+def test_a_value_explained(capfd: Capture) -> None:
+    assert main(["formats", "--explain", "3.7", "--format", "mxfp4"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "mxfp4, even"
+    assert lines[-1] == "4 * 1 = 4, an error of 0.3"
+    for value in ("-0", "-3.7", "1e-300", "1e300"):
+        assert main(["formats", "--explain", value, "--scale-rule", "floor", "--json"]) == 0
+        assert json.loads(capfd.readouterr().out)["scale_rule"] == "floor"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--explain", "x"], "--explain 'x' is no number"),
+        (["--explain", "nan"], "nan makes the scale of its block NaN"),
+        (["--explain", "inf"], "inf makes the scale of its block NaN"),
+        (["--explain", "1", "--format", "mxfp5"], "the formats are mxfp8_e4m3, mxfp8_e5m2"),
+        (["--explain", "1", "--format", "bf16"], "bf16 has no block scale"),
+        (["--explain", "1", "--scale-rule", "up"], "known are floor, rceil, even, ceil"),
+        (["--format", "mxfp4"], "are for --explain VALUE"),
+    ],
+)
+def test_explaining_nonsense_is_an_error(options: list[str], message: str, capfd: Capture) -> None:
+    assert main(["formats", *options]) == 2
+    assert message in capfd.readouterr().err
+
+
 # --- the user's mistakes: one line, exit status 2, nothing written
 
 

@@ -163,6 +163,7 @@ def test_explain_in_words():
         "4 * 1 = 4, an error of 0.3",
     ]
     assert "saturates at 6" in explain(7.9, "mxfp4", "floor")["steps"][4]
+    assert "996 - 2 = 994, which E8M0 has as 127: even" in explain(1e300, "mxfp4")["steps"][1]
 
 
 @pytest.mark.parametrize("format", ["bf16", "nvfp4", "hifloat8"])
