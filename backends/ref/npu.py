@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import IntegerAttr
 
 from mxc import numerics
 from mxc.backends.ref.interpreter import Machine, Values, runs
@@ -35,19 +34,27 @@ def buffer(machine: Machine, op: npu.BufferOp, args: Values) -> Values:
     kind: Any = op.result.type
     memory = _memory(machine, op.space.data)
     dtype, start = numpy_dtype(kind.element_type), op.offset.value.data
-    count = int(np.prod(kind.get_shape(), dtype=np.int64))
-    part = memory[start : start + count * dtype.itemsize]
+    part = memory[start : start + _bytes(op)]
     return (part.view(dtype).reshape(kind.get_shape()),)
 
 
 def _memory(machine: Machine, space: str) -> Array:
-    """The bytes of a memory, of the size that the module's plan states."""
+    """The bytes of a memory: as many as the module's plan states or, before it, buffers reach."""
     if space not in machine.state:
-        plan: Any = machine.module.attributes["npu.plan"]
-        size = plan.data[space]
-        assert isinstance(size, IntegerAttr)
-        machine.state[space] = np.full(size.value.data, POISON, np.uint8)
+        plan: Any = machine.module.attributes.get("npu.plan")
+        size = _reach(machine, space) if plan is None else plan.data[space].value.data
+        machine.state[space] = np.full(size, POISON, np.uint8)
     return machine.state[space]
+
+
+def _reach(machine: Machine, space: str) -> int:
+    buffers = [op for op in machine.module.walk() if isinstance(op, npu.BufferOp)]
+    return max(op.offset.value.data + _bytes(op) for op in buffers if op.space.data == space)
+
+
+def _bytes(op: npu.BufferOp) -> int:
+    kind: Any = op.result.type
+    return int(np.prod(kind.get_shape(), dtype=np.int64)) * numpy_dtype(kind.element_type).itemsize
 
 
 @runs(npu.DmaOp)
