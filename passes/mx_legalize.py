@@ -39,12 +39,13 @@ from mxc.dialects.mx import (
     block_of,
 )
 from mxc.errors import CannotLower
-from mxc.numerics import known_contracts, takes_floats
+from mxc.numerics import known_contracts
 from mxc.passes._capabilities import Supports, support_of
 from mxc.passes._legalize.contractions import conv, matmul
 from mxc.passes._legalize.values import values
 
-EXACT = "block-exact"
+EXACT, PLAIN = "block-exact", "sequential"
+"""The contracts that the pipeline writes; another one is what somebody asked for, and stays."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _contraction(op: Contraction, target: _Target) -> None:
     blocks = block_of(op.lhs.type) is not None and block_of(op.rhs.type) is not None
     before = op.contract.data
     wanted = target.block_contract if before == EXACT and blocks else before
-    wanted = target.float_contract if takes_floats(before) else wanted
+    wanted = target.float_contract if before == PLAIN else wanted
     op.properties["contract"] = StringAttr(wanted)
     reason = target.supports(op)
     if reason is None:
@@ -129,7 +130,7 @@ class MxLegalizePass(ModulePass):
     backend: str = ""
     """Whose capabilities count; empty: everything is supported."""
     block_contract: str = EXACT
-    float_contract: str = "sequential"
+    float_contract: str = PLAIN
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for contract in (self.block_contract, self.float_contract):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,11 @@ class Graph:
         """Makes `value` an output, whose shape is inferred."""
         self.outputs.append(helper.make_tensor_value_info(value, kind, None))
 
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs, in order."""
+        return [info.name for info in self.outputs]
+
     def save(self, folder: Path) -> Path:
         """Writes the model."""
         graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.constants)
@@ -71,10 +76,9 @@ class Graph:
         return path
 
 
-def loop_models(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Models of loops, one output per check: name, file."""
-    for graph in (_elementwise(), _reductions(), _movement()):
-        yield graph.name, graph.save(folder)
+def loop_models() -> tuple[Graph, ...]:
+    """Models of loops, one output per check."""
+    return _elementwise(), _reductions(), _movement()
 
 
 def loop_inputs(ports: Sequence[Port]) -> tuple[Array, ...]:
@@ -131,10 +135,9 @@ def _movement() -> Graph:
     return g
 
 
-def network_models(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Small networks: name, file."""
-    for graph in (_perceptron(), _convolutional(), _attention()):
-        yield graph.name, graph.save(folder)
+def network_models() -> tuple[Graph, ...]:
+    """Small networks."""
+    return _perceptron(), _convolutional(), _attention()
 
 
 def _linear(g: Graph, x: str, inputs: int, outputs: int) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mxc.compare import differences
 from mxc.driver import Model, Options, PassFailed, build_and_run, import_model, interpret, lower
 from mxc.errors import BadInput, CannotLower, MxcError
-from mxc.inputs import Array, random_inputs
-from mxc.kit.models import loop_inputs, loop_models, network_models
+from mxc.inputs import Array, Port, random_inputs
+from mxc.kit.models import Graph, loop_inputs, loop_models, network_models
 from mxc.kit.operations import other_formats, sheets
 from mxc.kit.report import KitReport
+from mxc.kit.sheet import Sheet
 from mxc.options import pipeline
 from mxc.passes.pipelines import EXACT, Stage, Step
 from mxc.targets import Target
@@ -23,13 +25,17 @@ FIRST = "lower"
 """The stage that sheets enter the pipeline at: they are at the mx level."""
 
 
+Results = tuple[Sequence[Array], Sequence[Array]]
+"""What the target computed, and what the interpreter did."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One module: its labelled results are compared."""
 
     name: str
     labels: Sequence[str]
-    execute: Callable[[], tuple[Sequence[Array], Sequence[Array]]]
+    execute: Callable[[], Results]
     """Gives what the target computed and what the interpreter did."""
 
 
@@ -69,51 +75,47 @@ def run_kit(
 
 
 def checks(target: str, machine: Target) -> Iterator[Check]:
-    """Every check for the target: operations, loops, models."""
+    """Every check for the target: operations, loops, models. Nothing runs before `execute`."""
     floats = Options(target=target, format="f32")
     for sheet in sheets(machine):
         group, _, rest = sheet.name.partition(" ")
-        model = sheet.model(floats)
-        run = _runner(model, floats, sheet.arrays, FIRST)
-        yield Check(f"{group}/{rest}", sheet.labels, run)
-    with TemporaryDirectory(prefix="mxc-kit-") as temporary:
-        folder = Path(temporary)
-        for name, path in loop_models(folder):
-            model = import_model(path, floats)
-            inputs = loop_inputs(model.inputs)
-            yield Check(f"loops/{name}", _ports(model), _runner(model, floats, inputs))
-        for name, path in network_models(folder):
-            for format in ("f32", *machine.numerics.formats):
-                options = Options(target=target, format=format)
-                model = import_model(path, options)
-                run = _runner(model, options, random_inputs(model.inputs))
-                yield Check(f"models/{name} {format}", _ports(model), run)
+        yield Check(f"{group}/{rest}", sheet.labels, partial(_run_sheet, sheet, floats))
+    for graph in loop_models():
+        run = partial(_run_graph, graph, floats, loop_inputs)
+        yield Check(f"loops/{graph.name}", graph.output_names, run)
+    for graph in network_models():
+        for format in ("f32", *machine.numerics.formats):
+            run = partial(_run_graph, graph, Options(target=target, format=format), random_inputs)
+            yield Check(f"models/{graph.name} {format}", graph.output_names, run)
 
 
-def _ports(model: Model) -> list[str]:
-    return [port.name for port in model.outputs]
+def _run_sheet(sheet: Sheet, options: Options) -> Results:
+    stages = pipeline(options)
+    first = [stage.name for stage in stages].index(FIRST)
+    return _run(sheet.model(options), options, sheet.arrays, stages[first:])
 
 
-def _runner(
-    model: Model, options: Options, inputs: Sequence[Array], first: str = ""
-) -> Callable[[], tuple[Sequence[Array], Sequence[Array]]]:
-    """A function that lowers `model` from stage `first` on, runs it both ways, gives both."""
+def _run_graph(
+    graph: Graph, options: Options, data: Callable[[Sequence[Port]], Sequence[Array]]
+) -> Results:
+    with TemporaryDirectory(prefix="mxc-kit-") as folder:
+        model = import_model(graph.save(Path(folder)), options)
+    return _run(model, options, data(model.inputs), pipeline(options))
 
-    def run() -> tuple[Sequence[Array], Sequence[Array]]:
-        stages = pipeline(options)
-        names = [stage.name for stage in stages]
-        stages = stages[names.index(first) if first else 0 :]
-        last = _last_inexact(stages)
-        expected: list[Array] = []
 
-        def watch(_: Stage, step: Step, lowered: Model) -> None:
-            if step is last:
-                expected.extend(interpret(lowered, inputs))
+def _run(
+    model: Model, options: Options, inputs: Sequence[Array], stages: Sequence[Stage]
+) -> Results:
+    """Lowers `model` through `stages` and runs it both ways."""
+    last = _last_inexact(stages)
+    expected: list[Array] = []
 
-        lower(model, stages, after_pass=watch)
-        return build_and_run(model, options, inputs), expected
+    def watch(_: Stage, step: Step, lowered: Model) -> None:
+        if step is last:
+            expected.extend(interpret(lowered, inputs))
 
-    return run
+    lower(model, stages, after_pass=watch)
+    return build_and_run(model, options, inputs), expected
 
 
 def _last_inexact(stages: Sequence[Stage]) -> Step:
