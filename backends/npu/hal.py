@@ -15,16 +15,17 @@ from mxc.dialects.mx.recipes import recipe_of
 from mxc.dialects.npu.memory import DMA
 from mxc.dialects.types import numpy_dtype
 from mxc.errors import CannotLower
+from mxc.numerics.c_source import c_contract, c_format, c_recipe
 from mxc.passes._machine.regions import unique_accesses
 from mxc.passes._machine.work import purpose_of, work_of
-from mxc.numerics.c_source import c_contract, c_format, c_recipe
 
 MAX_RANK = 8
 """MXNPU_MAX_RANK of the header."""
 
 
 def _list(values: Sequence[object]) -> str:
-    return "{" + ", ".join(map(str, values)) + "}"
+    """An initializer; C99 has no empty ones, so of rank 0 it is a zero that nobody reads."""
+    return "{" + (", ".join(map(str, values)) or "0") + "}"
 
 
 def _struct(fields: Sequence[tuple[str, object]]) -> str:
