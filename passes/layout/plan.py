@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
+from operator import add
 from typing import Any
 
 from mxc.errors import MxcError
@@ -74,6 +75,8 @@ class Made:
     quantize_bytes: int | float = 0
     requantize_ops: int = 0
     requantize_bytes: int | float = 0
+    quantize_elements: int = 0
+    requantize_elements: int = 0
 
     def to_json(self) -> dict[str, int | float]:
         """As reported."""
@@ -127,13 +130,16 @@ class Plan:
     @cached_property
     def made(self) -> Made:
         """What it converts at run time."""
-        units: dict[str, list[int]] = {"quantize": [], "requantize": []}
+        found = {kind: [0, 0, 0] for kind in _CONVERSIONS.values()}
         for part, graph in zip(self.classes, self.graph.classes, strict=True):
             for arc in (graph.arcs[index] for index in part.arcs):
-                if graph.nodes[arc.head].form == "mx" and arc.kind in _CONVERSIONS:
-                    units[_CONVERSIONS[arc.kind]].append(arc.stored)
-        once, again = units["quantize"], units["requantize"]
-        return Made(len(once), _bytes(sum(once)), len(again), _bytes(sum(again)))
+                node = graph.nodes[arc.head]
+                if node.form == "mx" and arc.kind in _CONVERSIONS:
+                    elements = self.problem.by_name[node.value].elements
+                    amounts = found[_CONVERSIONS[arc.kind]]
+                    amounts[:] = map(add, amounts, (1, arc.stored, elements))
+        (ops, units, elements), (again, moved, others) = found["quantize"], found["requantize"]
+        return Made(ops, _bytes(units), again, _bytes(moved), elements, others)
 
     @property
     def within_budgets(self) -> bool:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from mxc.backends.npu import build
+from mxc.backends.npu.timeline import KINDS
 from mxc.dialects.mx import QuantizeOp, RequantizeOp
-from mxc.driver import Options, import_model, interpret, lowered
+from mxc.driver import Options, compile_model, import_model, interpret, lowered
 from mxc.inputs import Shapes, match
 from mxc.layout import Terms, problem_of
 from mxc.passes.layout.plan import Made
@@ -45,9 +46,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counts:
         libraries.append(ctypes.CDLL(str(target)))
 
     def read() -> Made:
-        quantised = list((ctypes.c_int64 * 6).in_dll(libraries[-1], "counted"))
-        ops, bits, scales, again, again_bits, again_scales = quantised
-        return Made(ops, bits / 8 + scales, again, again_bits / 8 + again_scales)
+        once, again = np.array((ctypes.c_int64 * 8).in_dll(libraries[-1], "counted")).reshape(2, 4)
+        return Made(
+            once[0], once[1] / 8 + once[2], again[0], again[1] / 8 + again[2], once[3], again[3]
+        )
 
     monkeypatch.setattr(build, "build", build_counting)
     return read
@@ -113,14 +115,34 @@ def test_the_interpreter_converts_what_is_planned(
     path = shared_models / f"{model}.onnx"
     options = options_for(path, policy)
     at_mx = lowered(path, options, "mx-fuse-scales")
-    counts = {QuantizeOp: [0, 0.0], RequantizeOp: [0, 0.0]}
+    counts = {QuantizeOp: [0, 0.0, 0], RequantizeOp: [0, 0.0, 0]}
 
     def watch(op: object, results: Sequence[object]) -> None:
         if isinstance(op, QuantizeOp | RequantizeOp):
             made = results[0]
             counts[type(op)][0] += 1
             counts[type(op)][1] += made.codes.size * made.format.bits / 8 + made.scales.size
+            counts[type(op)][2] += made.codes.size
 
     interpret(at_mx, match(at_mx.inputs, stored_inputs(path)), watch)
-    found = Made(*counts[QuantizeOp], *counts[RequantizeOp])
+    once, again = counts[QuantizeOp], counts[RequantizeOp]
+    found = Made(*once[:2], *again[:2], once[2], again[2])
     assert astuple(found) == astuple(planned(path, options))
+
+
+@pytest.mark.parametrize("policy", ["naive", "exact"])
+def test_the_timeline_of_the_hal_counts_the_same(
+    shared_models: Path, tmp_path: Path, policy: str
+) -> None:
+    path = shared_models / f"{MODELS[0]}.onnx"
+    options = options_for(path, policy)
+    compile_model(path, tmp_path / "c", options)
+    inputs = match(import_model(path, options).inputs, stored_inputs(path))
+    _, timeline = build.Program(tmp_path / "c").profile(*inputs)
+    made = planned(path, options)
+    for kind, ops, elements in (
+        ("quantize", made.quantize_ops, made.quantize_elements),
+        ("requantize", made.requantize_ops, made.requantize_elements),
+    ):
+        commands = timeline.commands[timeline.commands["kind"] == KINDS.index(kind)]
+        assert (len(commands), commands["bytes"].sum()) == (ops, elements)

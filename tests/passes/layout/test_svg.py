@@ -68,8 +68,8 @@ def test_the_report_shows_figures() -> None:
 
 def test_what_is_made_at_run_time() -> None:
     row = 64 * 64 + 64 * 2
-    assert POLICIES["dual"](gram("all")).made == Made(2, 2 * row, 0, 0)
-    assert POLICIES["exact"](gram("all")).made == Made(1, 64 * 64 + 4, 0, 0)
-    assert POLICIES["naive"](gram("all")).made == Made(1, row, 1, row)
+    assert POLICIES["dual"](gram("all")).made == Made(2, 2 * row, 0, 0, 2 * 4096)
+    assert POLICIES["exact"](gram("all")).made == Made(1, 4096 + 4, 0, 0, 4096)
+    assert POLICIES["naive"](gram("all")).made == Made(1, row, 1, row, 4096, 4096)
     tile4 = POLICIES["exact"](gram("all").with_format("mxfp4").with_prices(noise=0))
-    assert tile4.made == Made(1, 64 * 64 / 2 + 4, 0, 0)
+    assert tile4.made == Made(1, 4096 / 2 + 4, 0, 0, 4096)
