@@ -337,13 +337,13 @@ def conv_geometry(
     return strides, before + after, dilations
 
 
-_REWRITES = {"MatMul": _matmul, "Gemm": _gemm, "Conv": _conv}
+REWRITES = {"MatMul": _matmul, "Gemm": _gemm, "Conv": _conv}
 
 
 def _contracts_floats(op: Operation) -> bool:
     return (
         isinstance(op, OnnxOp)
-        and op.op_type in _REWRITES
+        and op.op_type in REWRITES
         and isinstance(element_of(op.results[0]), FLOATS)
     )
 
@@ -367,7 +367,7 @@ class MxQuantizePass(ModulePass):
             if isinstance(function, FuncOp):
                 for inner in [*function.body.walk()]:
                     if isinstance(inner, OnnxOp) and _contracts_floats(inner):
-                        _REWRITES[inner.op_type](_Rewrite(inner, constants, policy))
+                        REWRITES[inner.op_type](_Rewrite(inner, constants, policy))
                     elif isinstance(inner, Contraction):
                         inner.properties.update(_marks(inner, inner.lhs, inner.rhs, policy))
                 scales = TensorScales(constants)

@@ -155,7 +155,7 @@ def _formats(commands: Any) -> None:
 
 
 def _ops(commands: Any) -> None:
-    _command(commands, "ops", "list the ONNX operators that can be compiled")
+    _command(commands, "ops", "list the ONNX operators and what becomes of each")
 
 
 def _passes(commands: Any) -> None:

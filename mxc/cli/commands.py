@@ -231,8 +231,11 @@ def _cell(value: Any) -> str:
 
 def ops_command(args: Namespace) -> int:
     """`mxc ops`."""
-    names = driver.supported_operators()
-    show(args.json, {"ops": list(names)}, names)
+    from mxc.operators import operators
+
+    found = operators()
+    rows = [(one.name, f"{one.since}..{one.newest}", one.support, one.note) for one in found]
+    show(args.json, {"ops": [one.as_json() for one in found]}, table(rows))
     return 0
 
 
