@@ -74,6 +74,15 @@ def test_quantize_ten_million(c, values, equal, format, rule):
         assert equal(c.quantize(x, format, (32,), recipe), quantize(x, format, recipe=recipe))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["nvfp4", "hifloat8"])
+def test_quantize_ten_million_without_rules(c, values, equal, format):
+    for seed in range(10):
+        x = values(1 << 20, seed=seed)
+        a = _quantize(x, format, (16,), Recipe("even"))
+        assert equal(c.quantize(x, format, (16,), Recipe("even")), a)
+
+
 @pytest.mark.parametrize("format", ["mxfp8_e4m3", "mxfp8_e5m2", "mxfp4", "mxint8", *FNUZ])
 @pytest.mark.parametrize("tie", ["away", "zero", "stochastic"])
 @pytest.mark.parametrize("overflow", ["saturate", "special"])
