@@ -93,7 +93,7 @@ def main() -> None:
     write("| format |" + "".join(f" {t[0]}, {t[3].__name__} |" for t in tasks) + "\n")
     write("|---|" + "---|" * len(tasks) + "\n")
     for name in formats(args.format):
-        scores = (f" {score(task, args.models, name):.4g} |" for task in tasks)
+        scores = (f" {score(task, args.models, name):.2f} |" for task in tasks)
         write(f"| `{name}` |" + "".join(scores) + "\n")
         sys.stdout.flush()
 
