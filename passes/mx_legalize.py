@@ -28,7 +28,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from mxc.constants import ConstantTable
 from mxc.dialects.location import node_names
-from mxc.dialects.loops import Loops
+from mxc.dialects.loops import Loops, Tensor
 from mxc.dialects.mx import (
     Contraction,
     ConvOp,
@@ -74,9 +74,8 @@ def _contraction(op: Contraction, target: _Target) -> None:
         return
     if wanted == target.block_contract:
         op.properties["contract"] = StringAttr(before)
-    build: Callable[[Loops, Any], Any] = conv if isinstance(op, ConvOp) else matmul
     try:
-        result = build(target.loops(op), op)
+        result = _LOOPS[type(op)](target.loops(op), op)
     except CannotLower as error:
         what = f"the backend lacks {op.name} ({reason}), and loops cannot do it: {error.message}"
         raise CannotLower(what, at=_where(op), hint=error.hint) from None
@@ -112,6 +111,11 @@ def _where(op: Operation) -> str:
     names = ", ".join(node_names(op))
     return f"node '{names}'" if names else ""
 
+
+_LOOPS: dict[type[Operation], Callable[[Loops, Any], Tensor]] = {
+    MatMulOp: matmul,
+    ConvOp: conv,
+}
 
 _RULES: dict[type[Operation], Callable[[Any, _Target], None]] = {
     MatMulOp: _contraction,

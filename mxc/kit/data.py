@@ -13,6 +13,10 @@ from mxc.numerics import Format
 Array = NDArray[Any]
 
 
+def _f32(values: Sequence[Any]) -> Array:
+    return np.array(values, np.float32)
+
+
 def normal(shape: Sequence[int], seed: int = 0) -> Array:
     """N(0, 1)."""
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
@@ -42,13 +46,13 @@ def edges(shape: Sequence[int], format: Format, block: int, seed: int = 0) -> Ar
     troubles = [
         np.zeros(block, np.float32),
         np.full(block, -0.0, np.float32),
-        np.resize(np.float32([1e-45, -1e-40, 1e-38, 5.9e-39]), block),
+        np.resize(_f32([1e-45, -1e-40, 1e-38, 5.9e-39]), block),
         np.resize(random.permutation(ties), block),
-        np.resize(np.float32([*near, -top * 1.5, top / 3]), block),
-        np.resize(np.float32([3.4028235e38, -1.7e38, 1e-3]), block),
-        np.resize(np.float32([1.0, -0.0, 1e-30, np.inf]), block),
-        np.resize(np.float32([1.0, np.nan, -2.0]), block),
-        np.resize(np.float32([-np.inf, 2.0]), block),
+        np.resize(_f32([*near, -top * 1.5, top / 3]), block),
+        np.resize(_f32([3.4028235e38, -1.7e38, 1e-3]), block),
+        np.resize(_f32([1.0, -0.0, 1e-30, np.inf]), block),
+        np.resize(_f32([1.0, np.nan, -2.0]), block),
+        np.resize(_f32([-np.inf, 2.0]), block),
         np.resize(np.float32(2.0) ** np.arange(-block // 2, block // 2), block),
     ]
     count = 0

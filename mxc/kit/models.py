@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Graph:
 
     def weight(self, *shape: int) -> str:
         """A random weight."""
-        fan = int(np.prod(shape[1:])) if len(shape) > 2 else shape[0]
+        fan = prod(shape[1:] if len(shape) > 2 else shape[:1])
         values = self.random.standard_normal(shape) / np.sqrt(fan)
         return self.constant(values.astype(np.float32))
 
@@ -72,7 +73,7 @@ class Graph:
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
         path = folder / f"{self.name}.onnx"
-        onnx.save(onnx.shape_inference.infer_shapes(model), path)
+        path.write_bytes(onnx.shape_inference.infer_shapes(model).SerializeToString())
         return path
 
 
@@ -83,8 +84,8 @@ def loop_models() -> tuple[Graph, ...]:
 
 def loop_inputs(ports: Sequence[Port]) -> tuple[Array, ...]:
     """Random data with edge values in front: zeros, subnormals, large ones, infinities, NaN."""
-    values = np.float32(
-        [0, -0.0, 1e-45, -1e-39, 3.4e38, -1e30, np.inf, -np.inf, np.nan, 88.5, -104]
+    values = np.array(
+        [0, -0.0, 1e-45, -1e-39, 3.4e38, -1e30, np.inf, -np.inf, np.nan, 88.5, -104], np.float32
     )
     arrays = [array.copy() for array in random_inputs(ports, 3)]
     for array in arrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import ml_dtypes
@@ -89,8 +90,8 @@ def _quantize(format: Format, rule: str, block: int) -> Sheet:
 def _dequantize(format: Format, block: int) -> Sheet:
     sheet = Sheet(f"dequantize {format}")
     shape, grid = (12, 3 * block - 1), (12, 3)
-    packed = [sheet.input(codes(shape, format)), sheet.input(scale_bytes(grid))]
-    rows = sheet.pack(*packed, format.name, (1, block))
+    bits, scales = sheet.input(codes(shape, format)), sheet.input(scale_bytes(grid))
+    rows = sheet.pack(bits, scales, format.name, (1, block))
     sheet.give("every code, rows", sheet.add(DequantizeOp(rows)))
     columns = sheet.add(TransposeOp(rows, [1, 0]))
     sheet.give("every code, transposed", sheet.add(DequantizeOp(columns)))
@@ -150,37 +151,50 @@ def _edge_pair(old: Format, new: Format, block: int) -> tuple[np.ndarray, np.nda
     return edges((6, 3 * block), old, block, 17), edges((5, 3 * block), new, block, 18)
 
 
-_GEOMETRIES: tuple[
-    tuple[str, tuple[int, ...], tuple[int, ...], dict[str, list[int] | int]], ...
-] = (
-    ("1-d", (9,), (3,), {"strides": [2], "pads": [1, 2], "dilations": [1]}),
-    ("3x3", (5, 6), (3, 3), {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1]}),
-    ("dilated", (7, 5), (2, 3), {"strides": [2, 1], "pads": [1, 0, 2, 2], "dilations": [2, 1]}),
-    (
-        "groups",
-        (4, 4),
-        (3, 3),
-        {"strides": [1, 1], "pads": [0, 1, 1, 0], "dilations": [1, 1], "groups": 2},
-    ),
+@dataclass(frozen=True)
+class _Geometry:
+    """One convolution: what the kernel meets."""
+
+    name: str
+    spatial: tuple[int, ...]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    groups: int = 1
+
+    def op(self, x: SSAValue, w: SSAValue, contract: str = "sequential") -> ConvOp:
+        """The convolution of `x` with `w`."""
+        return ConvOp(
+            x,
+            w,
+            strides=self.strides,
+            pads=self.pads,
+            dilations=self.dilations,
+            groups=self.groups,
+            contract=contract,
+        )
+
+
+_GEOMETRIES = (
+    _Geometry("1-d", (9,), (3,), (2,), (1, 2), (1,)),
+    _Geometry("3x3", (5, 6), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    _Geometry("dilated", (7, 5), (2, 3), (2, 1), (1, 0, 2, 2), (2, 1)),
+    _Geometry("groups", (4, 4), (3, 3), (1, 1), (0, 1, 1, 0), (1, 1), groups=2),
 )
 
 
 def _conv(old: Format, new: Format, block: int, rule: str) -> Sheet:
     sheet = Sheet(f"conv {old} by {new}")
-    for name, spatial, kernel, geometry in _GEOMETRIES:
-        groups = geometry.get("groups", 1)
-        assert isinstance(groups, int)
-        tail = 0 if groups > 1 else 3
-        channels = 2 * block + tail
-        x = normal((2, channels, *spatial), 19)
-        if name == "3x3":
+    for one in _GEOMETRIES:
+        channels = 2 * block + (3 if one.groups == 1 else 0)
+        x = normal((2, channels, *one.spatial), 19)
+        if one.name == "3x3":
             x[0, 1, 2, 3], x[1, block, 0, 0], x[1, 0, 4, 5] = np.nan, np.inf, 1e-42
-        w = normal((4, channels // groups, *kernel), 20)
+        w = normal((4, channels // one.groups, *one.kernel), 20)
         left = sheet.quantize(sheet.input(x), old.name, _along(1, x.ndim, block), rule)
         right = sheet.quantize(sheet.input(w), new.name, _along(1, w.ndim, block), rule)
-        options = {key: value for key, value in geometry.items() if isinstance(value, list)}
-        op = ConvOp(left, right, groups=groups, contract="block-exact", **options)
-        sheet.give(name, sheet.add(op))
+        sheet.give(one.name, sheet.add(one.op(left, right, "block-exact")))
     return sheet
 
 
@@ -223,9 +237,9 @@ def _float_contractions(format: Format, block: int, rule: str) -> Sheet:
     rights = {"f32": floats, str(format): blocks}
     for (left, a), (right, b) in product(lefts.items(), rights.items()):
         sheet.give(f"matmul {left} by {right}", sheet.add(MatMulOp(a, b)))
-    x, w = sheet.input(normal((2, 6, 5, 5), 27)), sheet.input(normal((6, 3, 3, 3), 28))
-    geometry = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1]}
-    sheet.give("conv in groups", sheet.add(ConvOp(x, w, groups=2, **geometry)))
-    depthwise = sheet.input(normal((6, 1, 3, 3), 29))
-    sheet.give("depthwise conv", sheet.add(ConvOp(x, depthwise, groups=6, **geometry)))
+    x = sheet.input(normal((2, 6, 5, 5), 27))
+    for name, groups in (("conv in groups", 2), ("depthwise conv", 6)):
+        geometry = _Geometry(name, (5, 5), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), groups)
+        w = sheet.input(normal((6, 6 // groups, 3, 3), 28))
+        sheet.give(name, sheet.add(geometry.op(x, w)))
     return sheet

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType, i8
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from mxc.dialects import new_context
 from mxc.dialects.mx import (
@@ -89,7 +89,7 @@ class Sheet:
         results = [value.type for value in self._results]
         function = FuncOp("main", (types, results), Region(self._block))
         names = [[f"x{i}" for i in range(len(types))], [f"y{i}" for i in range(len(results))]]
-        attributes = {
+        attributes: dict[str, Attribute] = {
             f"mxc.{side}_names": ArrayAttr([StringAttr(name) for name in some])
             for side, some in zip(("input", "output"), names, strict=True)
         }

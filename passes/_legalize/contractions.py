@@ -16,11 +16,11 @@ from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineExpr
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
-from mxc.dialects.loops.tensor import Exprs
+from mxc.dialects.loops.tensor import BodyFunction, Exprs
 from mxc.dialects.mx import ConvOp, MatMulOp, block_of
 from mxc.dialects.types import shape_of
 from mxc.errors import CannotLower
-from mxc.numerics import FORMATS
+from mxc.numerics import FORMATS, Element
 from mxc.numerics.exact import sum_bits
 from mxc.passes._legalize.values import block_index, unpacked, values
 
@@ -32,16 +32,24 @@ F64_BITS = 53
 d = AffineExpr.dimension
 
 
-def _fold(contract: str) -> object:
+def _plain(k: Body, a: Scalar, b: Scalar, acc: Scalar) -> Scalar:
+    return acc + a * b
+
+
+def _fused(k: Body, a: Scalar, b: Scalar, acc: Scalar) -> Scalar:
+    return k.math("fma", a, b, acc)
+
+
+def _fold(contract: str) -> BodyFunction:
     """The body that adds a product to a sum of floats.
 
     Raises:
         CannotLower: for a vendor's contract.
     """
     if contract == "sequential":
-        return lambda k, a, b, acc: acc + a * b
+        return _plain
     if contract == "sequential-fma":
-        return lambda k, a, b, acc: k.math("fma", a, b, acc)
+        return _fused
     raise CannotLower(f"contract {contract!r} has no loops")
 
 
@@ -76,11 +84,13 @@ def _step(op: MatMulOp | ConvOp, depth: int) -> int:
     Raises:
         CannotLower: if f64 is too narrow for the sum.
     """
-    step, elements = STEP, []
+    step, elements = STEP, list[Element]()
     for value, axis in ((op.lhs, op.lhs_axis), (op.rhs, op.rhs_axis)):
         block = block_of(value.type)
         assert block is not None
-        elements.append(FORMATS[block.format].element)
+        element = FORMATS[block.format].element
+        assert element is not None
+        elements.append(element)
         if block.shape[axis] < shape_of(value)[axis]:
             step = gcd(step, block.shape[axis])
     bits = sum_bits(elements[0], elements[1], step)
@@ -146,7 +156,7 @@ def _folded(
     if not prod(reduce):
         return init
     body = _fold(contract)
-    return loops.generic(body, pairs, shape, f32, reduce=reduce, init=init)  # type: ignore
+    return loops.generic(body, pairs, shape, f32, reduce=reduce, init=init)
 
 
 def _exact(
@@ -209,9 +219,7 @@ class _Convolution:
             found = _folded(loops, op.contract.data, pairs, self.shape, reduce)
         return loops.reshape(found, shape_of(op.output))
 
-    def _places(
-        self, taps: Sequence[AffineExpr], channel: AffineExpr
-    ) -> tuple[list[AffineExpr | int], list[AffineExpr | int]]:
+    def _places(self, taps: Sequence[AffineExpr], channel: AffineExpr) -> tuple[Exprs, Exprs]:
         """Where input and weight are read, at a kernel position and channel of the group."""
         at = [d(3 + i) * self.strides[i] + tap * self.dilations[i] for i, tap in enumerate(taps)]
         x = [d(0), d(1) * self.channels + channel, *at]

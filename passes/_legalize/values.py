@@ -8,6 +8,7 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType, f32, i8
 from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineExpr
+from xdsl.utils.hints import isa
 
 from mxc.dialects.loops import Body, Loops, Scalar, Tensor
 from mxc.dialects.mx import UnpackOp, block_of, grid_shape
@@ -70,5 +71,5 @@ def values(loops: Loops, value: SSAValue) -> Tensor:
 
 def _plain(value: SSAValue) -> Tensor:
     kind = value.type
-    assert isinstance(kind, TensorType)
+    assert isa(kind, TensorType)
     return Tensor(value, kind.element_type)
