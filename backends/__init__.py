@@ -17,7 +17,10 @@ __all__ = ["Listing", "backend_names", "list_backends", "load_backend"]
 GROUP = "mxc.backends"
 """A vendor adds a backend by an entry point `name = "package:BackendClass"` in this group."""
 
-BUILT_IN = (EntryPoint("npu", "mxc.backends.npu:NpuBackend", GROUP),)
+BUILT_IN = (
+    EntryPoint("npu", "mxc.backends.npu:NpuBackend", GROUP),
+    EntryPoint("onnx", "mxc.backends.onnx:OnnxBackend", GROUP),
+)
 """Listed here, not in the metadata, so that a checkout works before it is installed."""
 
 

@@ -19,7 +19,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
-from mxc.errors import BackendError
+from mxc.errors import BackendError, BadInput
 from mxc.numerics import DotContract
 from mxc.passes.pipelines import Step
 
@@ -31,7 +31,7 @@ Program = Callable[..., tuple[NDArray[Any], ...]]
 
 
 class Backend(ABC):
-    """Turns modules of the machine level into files, and runs those files.
+    """Turns modules of one level, by default the machine level, into files, and runs those files.
 
     Only `name` and `emit` must be given.
     """
@@ -40,6 +40,17 @@ class Backend(ABC):
     """The version of the contract the backend was written for."""
 
     name: ClassVar[str]
+
+    level: ClassVar[str] = "machine"
+    """The level of the IR that `emit` takes: machine, or one above it; the pipeline ends there."""
+
+    def with_opset(self, opset: int) -> Backend:
+        """The same backend, but writing ONNX of `opset`.
+
+        Raises:
+            BadInput: if it cannot, as all but those that write ONNX.
+        """
+        raise BadInput(f"backend {self.name!r} writes no ONNX", hint="--opset is for onnx")
 
     @property
     def target_description(self) -> Path | None:
@@ -86,7 +97,7 @@ class Backend(ABC):
 
     @abstractmethod
     def emit(self, ctx: Context, module: ModuleOp, folder: Path) -> None:
-        """Writes the files of `module`, of the machine level, into `folder`, which is empty.
+        """Writes the files of `module`, of the backend's level, into `folder`, which is empty.
 
         The module verifies and stays as it is. The files depend on nothing else: same module, same
         bytes. `manifest.json` is one of them, see `docs/design.md`.

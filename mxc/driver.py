@@ -169,6 +169,8 @@ def compile_model(
     start = time.perf_counter()
     target, stages = find_target(options.target), pipeline(options)
     backend = backend_of(target)
+    if options.opset is not None:
+        backend = backend.with_opset(options.opset)
     check_destination(folder)
     with collector_paused():
         progress("import")
@@ -188,7 +190,7 @@ def backend_of(target: Target) -> Backend:
 def write_artifact(
     model: Model, backend: Backend, target: Target, folder: Path, progress: Progress
 ) -> tuple[str, ...]:
-    """Emits `model`, at the machine level, into `folder`; gives the names of the files."""
+    """Emits `model`, at the level of `backend`, into `folder`; gives the names of the files."""
     progress("emit")
     _check_support(model.module, backend)
     with atomic_folder(folder) as beside:
@@ -199,7 +201,7 @@ def write_artifact(
 
 
 def _check_support(module: ModuleOp, backend: Backend) -> None:
-    """Asks the backend about every operation of the machine level.
+    """Asks the backend about every operation of its level.
 
     Raises:
         CannotLower: on the first that it does not support.

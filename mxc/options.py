@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mxc.backends import load_backend
-from mxc.errors import BadInput, unknown
+from mxc.backends.base import Backend
+from mxc.errors import BackendError, BadInput, unknown
 from mxc.numerics import default_recipe, format_of, known_contracts, takes_floats
 from mxc.passes._formats import compiled_format
 from mxc.passes.pipelines import STAGES, Stage
@@ -42,6 +43,9 @@ class Options:
     config: Path | None = None
     """A file of rules that override formats for single nodes."""
 
+    opset: int | None = None
+    """The ONNX to write, for a target that writes ONNX; None: the newest it can."""
+
     dims: Mapping[str, int] = field(default_factory=dict[str, int])
     """Sizes of symbolic dimensions."""
 
@@ -64,7 +68,33 @@ def pipeline(options: Options) -> tuple[Stage, ...]:
         Stage(stage.name, stage.level, tuple(s.filled(filled) for s in stage.steps), stage.slot)
         for stage in STAGES
     )
-    return with_vendor_passes(stages, target)
+    return _down_to(_backend(options, target).level, with_vendor_passes(stages, target))
+
+
+def _down_to(level: str, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """`stages` up to the last that ends at `level`.
+
+    Raises:
+        BackendError: if there is none.
+    """
+    levels = [stage.level for stage in stages]
+    if level not in levels:
+        raise BackendError(f"a backend takes no level of the IR: {level!r}")
+    return stages[: len(levels) - levels[::-1].index(level)]
+
+
+def _backend(options: Options, target: Target) -> Backend:
+    """The backend of `target`, with its options.
+
+    Raises:
+        BadInput: if the backend has no such option, or needs a machine that `target` has not.
+    """
+    backend = load_backend(target.backend)
+    if backend.level == "machine" and not target.has_machine:
+        raise BadInput(
+            f"target {target.name!r} describes no machine", hint="give it clock_mhz, ..."
+        )
+    return backend if options.opset is None else backend.with_opset(options.opset)
 
 
 def _pass_options(options: Options, target: Target) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from mxc import driver
 from mxc.compare import OutputError, differences, output_error, relative_change
 from mxc.driver import Model, Options, Progress, silent
+from mxc.errors import BadInput
 from mxc.inputs import Array
 from mxc.layers import Recorder, layer_errors
 from mxc.passes.pipelines import EXACT, QUANTISING, Stage, Step
@@ -183,7 +184,10 @@ class _Watch:
 
     def __init__(self, stages: Sequence[Stage], inputs: Sequence[Array], each: bool) -> None:
         self.inputs, self.each = inputs, each
-        self.last_of_loops = [s.steps[-1] for s in stages if s.level == "loops"][-1]
+        ends = [stage.steps[-1] for stage in stages if stage.level == "loops"]
+        if not ends:
+            raise BadInput("the target has no code to verify", hint="choose one that compiles to C")
+        self.last_of_loops = ends[-1]
         self.floats, self.compiled = Recorder(), Recorder()
         self.latest: tuple[Array, ...] = ()
         self.expected: tuple[Array, ...] = ()

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from onnx import ValueInfoProto, helper
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
+from mxc import __version__
 from mxc.backends.base import Backend
 from mxc.backends.onnx.export import OPSETS, export
 from mxc.errors import BadInput
@@ -33,13 +35,25 @@ class OnnxBackend(Backend):
             raise BadInput(f"opset {opset} cannot be written", hint=f"{known} can")
         self.opset = opset
 
+    def with_opset(self, opset: int) -> OnnxBackend:
+        return OnnxBackend(opset)
+
     def emit(self, ctx: Context, module: ModuleOp, folder: Path) -> None:
         model = export(ctx, module, self.opset)
         (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
         manifest = {
-            "backend": self.name,
+            "mxc": __version__,
+            "model": model.graph.name,
+            "target": self.name,
             "opset": self.opset,
-            "inputs": [value.name for value in model.graph.input],
-            "outputs": [value.name for value in model.graph.output],
+            "inputs": [_port(value) for value in model.graph.input],
+            "outputs": [_port(value) for value in model.graph.output],
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _port(value: ValueInfoProto) -> dict[str, Any]:
+    kind = value.type.tensor_type
+    dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    shape = [dim.dim_value for dim in kind.shape.dim]
+    return {"name": value.name, "dtype": dtype.name, "shape": shape}

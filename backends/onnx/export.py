@@ -62,6 +62,8 @@ class _Exporter:
     ) -> None:
         self.constants = constants
         self.opset = opset
+        model = module.attributes.get("mxc.model")
+        self.model = model.data if isinstance(model, StringAttr) else "model"
         self.inputs = _names(module, "mxc.input_names")
         self.outputs = _names(module, "mxc.output_names")
         self.writer = Writer([*self.inputs, *self.outputs])
@@ -83,7 +85,7 @@ class _Exporter:
             self.writer.node("Identity", [self.names[value]], name)
         return helper.make_graph(
             self.writer.nodes,
-            "mxc",
+            self.model,
             [value_info(n, a.type) for n, a in zip(self.inputs, block.args, strict=True)],
             [value_info(n, v.type) for n, v in zip(self.outputs, results, strict=True)],
             self.writer.initializers,

@@ -67,13 +67,16 @@ def _late(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _compile(commands: Any) -> None:
-    parser = _command(commands, "compile", "compile a model to C")
+    parser = _command(commands, "compile", "compile a model to C, or to quantised ONNX")
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="default: MODEL-TARGET in this folder"
     )
     _target(parser)
     _compilation(parser)
+    parser.add_argument(
+        "--opset", type=int, metavar="N", help="ONNX that --target onnx writes: 28 (default) or 24"
+    )
     parser.add_argument(
         "--stop-after",
         metavar="PASS",
@@ -179,6 +182,9 @@ def _conformance(commands: Any) -> None:
         type=Path,
         metavar="FILE",
         help="only these: a JSON list, or one a line; for the vendor suite, beginnings of names",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes, for ONNX tests; default: 1"
     )
     parser.add_argument("--report", type=Path, metavar="FILE.md", help="write a page to publish")
 

@@ -36,6 +36,7 @@ def options_of(args: Namespace, arrays: Mapping[str, Array] | None = None) -> Op
         dims={name: _size(name, text) for name, text in _pairs("--input-dim", args.input_dim)},
         values=dict(_pairs("--input-value", args.input_value)),
         input_shapes=Shapes(arrays or {}),
+        opset=getattr(args, "opset", None),
         **given,
     )
 

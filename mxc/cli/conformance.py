@@ -15,6 +15,10 @@ from mxc.vendors import find_target
 
 def run(args: Namespace) -> int:
     """`mxc conformance` with parsed arguments: 0, or 1 if a check failed."""
+    if args.target != "ref" and not find_target(args.target).has_machine:
+        raise BadInput(f"target {args.target!r} has no code to check")
+    if args.jobs < 1:
+        raise BadInput(f"--jobs {args.jobs}: at least one process")
     names = None if args.names is None else read_names(args.names)
     if args.suite == "vendor":
         return _vendor(args, names)
@@ -37,10 +41,8 @@ def _onnx(args: Namespace, names: list[str] | None) -> int:
 
     if args.report is not None:
         raise BadInput("--report is for the vendor suite", hint="use --json")
-    if args.target != "ref":
-        find_target(args.target)
     with progress() as tell:
-        report = run_suite(args.suite, args.target, names, progress=tell)
+        report = run_suite(args.suite, args.target, names, jobs=args.jobs, progress=tell)
     lines = [f"FAILED {name}: {reason}" for name, reason in report.failed]
     lines += [f"skipped {name}: {reason}" for name, reason in report.skipped]
     counts = f"{len(report.passed)} passed, {len(report.failed)} failed"

@@ -2,6 +2,8 @@
 
 `Annotated[type, text, check]` gives a key its type, its documentation and the check of its value.
 Sizes are in bytes, times in clock cycles, rates per clock cycle; the clock alone is in MHz.
+A target whose backend takes models before the machine level has no machine: it leaves out
+`clock_mhz`, `dram`, `matrix` and `vector`, all of them.
 """
 
 from __future__ import annotations
@@ -119,17 +121,26 @@ class Layout:
     transposed_reads: Annotated[bool, "operands may be read with their two last axes exchanged"]
 
 
-@dataclass(frozen=True)
+NO_CLOCK = 0.0
+NO_MEMORY = Memory(0, 0.0, 1)
+NO_MATRIX = Matrix(0, 0, 0, "block-exact", "sequential", {})
+NO_VECTOR = Vector(0)
+"""What a target without a machine has; no description can say these."""
+
+_MACHINE = {"clock_mhz": NO_CLOCK, "dram": NO_MEMORY, "matrix": NO_MATRIX, "vector": NO_VECTOR}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """A machine, as its description gives it."""
 
     name: Annotated[str, "what `--target` calls it"]
     summary: Annotated[str, "one line for `mxc targets`"]
     backend: Annotated[str, "who emits code for it: an entry of the group `mxc.backends`"]
-    clock_mhz: Annotated[float, "the clock", POSITIVE]
-    dram: Annotated[Memory, "the large memory: weights, inputs, outputs"]
-    matrix: Annotated[Matrix, "the matrix unit"]
-    vector: Annotated[Vector, "the vector unit"]
+    clock_mhz: Annotated[float, "the clock", POSITIVE] = NO_CLOCK
+    dram: Annotated[Memory, "the large memory: weights, inputs, outputs"] = NO_MEMORY
+    matrix: Annotated[Matrix, "the matrix unit"] = NO_MATRIX
+    vector: Annotated[Vector, "the vector unit"] = NO_VECTOR
     numerics: Annotated[Numerics, "formats and rounding"]
     layout: Annotated[Layout, "layout capability"]
     scratchpad: Annotated[
@@ -137,7 +148,16 @@ class Target:
     ] = field(default=None)
     dma: Annotated[Dma | None, "needed when there is a scratchpad"] = field(default=None)
 
+    @property
+    def has_machine(self) -> bool:
+        """Whether it describes a machine; code for it can only be emitted then."""
+        return self.clock_mhz != NO_CLOCK
+
     def __post_init__(self) -> None:
+        missing = [name for name, none in _MACHINE.items() if getattr(self, name) == none]
+        has_some = len(missing) < len(_MACHINE) or self.scratchpad is not None
+        if missing and has_some:
+            raise BadInput(f"key {missing[0]!r} is missing", hint=dict(keys())[missing[0]])
         if (self.scratchpad is None) != (self.dma is None):
             raise BadInput("[scratchpad] and [dma] come together", hint="give both or neither")
         if self.matrix.k % self.numerics.block:
