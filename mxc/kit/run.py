@@ -21,6 +21,8 @@ from mxc.passes.pipelines import EXACT, Stage, Step
 from mxc.targets import Target
 from mxc.vendors import find_target
 
+ALL = "none of this group ran: "
+
 FIRST = "lower"
 """The stage that sheets enter the pipeline at: they are at the mx level."""
 
@@ -132,10 +134,10 @@ def _judge(check: Check, wanted: Sequence[bool], report: KitReport) -> None:
         report.skipped += [(label, str(error)) for label in labels]
         return
     except MxcError as error:
-        report.failed += [(label, str(error)) for label in labels]
+        report.failed += [(label, f"{ALL}{error}") for label in labels]
         return
     except PassFailed as error:
-        report.failed += [(label, f"{error}: {error.__cause__!r}") for label in labels]
+        report.failed += [(label, f"{ALL}{error}: {error.__cause__!r}") for label in labels]
         return
     for label, have, want, use in zip(check.labels, got, expected, wanted, strict=True):
         if use:

@@ -250,8 +250,11 @@ SIGN_BITS = {"mxfp6_e2m3": 0x20, "mxfp6_e3m2": 0x20, "mxfp4": 0x08, "nvfp4": 0x0
 
 def _negated(code: SSAValue, format: str, always: bool) -> Operation:
     """-code, or |code| unless `always`; formats without a -0 keep their zero and their NaN."""
-    integer, sign = format == "mxint8", _byte(SIGN_BITS.get(format, 0x80)).result
-    flipped: Operation = SubiOp(_byte(0), code) if integer else XOrIOp(code, sign)
+    if format == "mxint8":
+        flipped: Operation = SubiOp(_byte(0), code)
+        return flipped if always else SelectOp(CmpiOp(code, _byte(0), "slt"), flipped, code)
+    sign = _byte(SIGN_BITS.get(format, 0x80)).result
+    flipped = XOrIOp(code, sign)
     if format.endswith("fnuz"):
         number = CmpiOp(AndIOp(code, _byte(0x7F)), _byte(0), "ne")
         flipped = SelectOp(number, flipped, code)
