@@ -62,15 +62,12 @@ class Tiling:
         if part.in_scratchpad:
             return part
         tile = self.tile(part)
-        self.add(DmaOp(self.view(part.sorted()), self.view(tile.sorted()), purpose))
+        self.add(DmaOp(self.view(part.sorted()), self.view(tile.sorted_as(part)), purpose))
         return tile
 
     def store(self, tile: Part, part: Part, purpose: str) -> None:
         """Copies `tile` to `part`, in DRAM, whose axes it has."""
-        target, order = part.sorted(), part.order
-        strides = tuple(tile.strides[axis] for axis in order)
-        source = Part(tile.base, tile.offset, target.shape, strides)
-        self.add(DmaOp(self.view(source), self.view(target), purpose))
+        self.add(DmaOp(self.view(tile.sorted_as(part)), self.view(part.sorted()), purpose))
 
     def release(self, *tiles: Part) -> None:
         """Tiles that nothing further on uses; parts of other buffers are left alone."""

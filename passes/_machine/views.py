@@ -71,8 +71,15 @@ class Part:
 
     def sorted(self) -> Part:
         """The same elements with the axes in the order in which they lie in memory."""
-        shape = tuple(self.shape[axis] for axis in self.order)
-        return Part(self.base, self.offset, shape, tuple(self.strides[a] for a in self.order))
+        return self.sorted_as(self)
+
+    def sorted_as(self, other: Part) -> Part:
+        """The same elements with the axes in the order in which those of `other` lie in memory.
+
+        Axes of size 1 may lie anywhere; a copy must take them in one order on both sides.
+        """
+        shape = tuple(self.shape[axis] for axis in other.order)
+        return Part(self.base, self.offset, shape, tuple(self.strides[a] for a in other.order))
 
     def unsorted_like(self, outer: Part) -> Part:
         """This, whose axes are those of `outer.sorted()`, with the axes of `outer`."""
