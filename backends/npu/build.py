@@ -118,7 +118,7 @@ class Program:
     def __init__(self, folder: Path, flags: Sequence[str] = (), run: Any = None) -> None:
         """Builds the artifact in `folder`, unless its function `mxc_main_run` is given."""
         self._library = _built(folder, flags) if run is None else None
-        self._run = run if self._library is None else self._library.mxc_main_run
+        self._run: Any = run if self._library is None else self._library.mxc_main_run
         self._manifest = json.loads((folder / "manifest.json").read_text())
         self._weights = _aligned(self._manifest["weights_bytes"])
         self._weights[:] = np.fromfile(folder / "weights.bin", np.uint8)
@@ -132,9 +132,7 @@ class Program:
         """
         return self._call(_Buffers(self._manifest, inputs), None)
 
-    def profile(
-        self, *inputs: Array, check: bool = False
-    ) -> tuple[tuple[Array, ...], Timeline]:
+    def profile(self, *inputs: Array, check: bool = False) -> tuple[tuple[Array, ...], Timeline]:
         """The outputs, and the timeline of the run on the target; `check` finds misuse of the HAL.
 
         Raises:
@@ -144,7 +142,10 @@ class Program:
         if self._library is None or "mxnpu_timeline.c" not in self._manifest["hal"]:
             raise BackendError("only an artifact of its own with the HAL for hosts has a timeline")
         buffers, capacity = _Buffers(self._manifest, inputs), COMMANDS
-        memories = [*buffers.memories(), (self._weights.ctypes.data, self._weights.size, False, False)]
+        memories = [
+            *buffers.memories(),
+            (self._weights.ctypes.data, self._weights.size, False, False),
+        ]
         while True:
             recorder = Recorder(self._library, memories, capacity, check)
             outputs = self._call(buffers, ctypes.addressof(recorder.device))

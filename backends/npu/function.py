@@ -6,7 +6,7 @@ that differ in nothing else (tiles, layers) share one function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from xdsl.dialects.arith import ConstantOp as ScalarConstant

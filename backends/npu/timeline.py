@@ -118,7 +118,7 @@ class Recorder:
         capacity: int,
         check: bool,
     ) -> None:
-        self.commands = np.zeros(capacity, COMMAND)
+        self.commands: NDArray[Any] = np.zeros(capacity, COMMAND)
         self._accesses = np.zeros((capacity * 8 if check else 1, ACCESS_BYTES), np.uint8)
         self._memories = (Memory * len(memories))(*(Memory(*one) for one in memories))
         self.device = Device()
@@ -144,10 +144,10 @@ class Recorder:
             BackendError: if a command broke the rules of the HAL.
         """
         device = self.device
-        commands = self.commands[: device.count]
+        commands: NDArray[Any] = self.commands[: device.count]
         if device.fault:
             number = int(device.fault_command)
-            command = commands[min(number, len(commands) - 1)]
+            command = commands[min(number, int(device.count) - 1)]
             what = f"command {number} ({KINDS[command['kind']]}) {FAULTS[device.fault]}"
             raise BackendError(what, at=layers[command["tag"]] if layers else "")
         return Timeline(commands, layers)

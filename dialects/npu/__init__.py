@@ -12,7 +12,6 @@ from mxc.dialects.npu.memory import (
     RecordOp,
     WaitOp,
 )
-from mxc.dialects.npu.queues import queue_of
 from mxc.dialects.npu.ops import (
     ConvOp,
     DequantizeOp,
@@ -20,6 +19,7 @@ from mxc.dialects.npu.ops import (
     QuantizeOp,
     RequantizeOp,
 )
+from mxc.dialects.npu.queues import queue_of
 
 NPU = Dialect(
     "npu",

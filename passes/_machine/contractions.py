@@ -1,4 +1,4 @@
-"""Contractions as loops over tiles of their output; the depth stays whole, so sums stay as they are.
+"""Contractions as loops over tiles of their output; the depth stays whole, so sums stay.
 
 A contraction has operands, each of which a tile of the output needs a part of. The search tries
 tile sizes and orders of the loops; for each it adds up what the target's numbers say:
@@ -18,7 +18,7 @@ from itertools import product
 from math import ceil, prod
 
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, i64
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from mxc.dialects import npu
 from mxc.dialects.npu.memory import VECTOR, memref_of
@@ -254,7 +254,9 @@ class MatMul(Nest):
     def make(self, values: list[SSAValue], ranges: Ranges) -> Operation:
         op, values = self.op, list(values)
         sides = _sides(op, values)
-        kept = {k: v for k, v in op.properties.items() if k[:4] in ("lhs_", "rhs_")}
+        kept: dict[str, Attribute | None] = {
+            k: v for k, v in op.properties.items() if k[:4] in ("lhs_", "rhs_")
+        }
         return npu.MatMulOp(sides, values[-1], op.contract.data, kept)
 
 
@@ -369,7 +371,7 @@ class Conv(Nest):
         return [s for s in sizes if s == total or self._has_rows(s)]
 
     def _has_rows(self, size: int) -> bool:
-        """Whether each tile of `size` rows needs some row of the input, and pads are not negative."""
+        """Whether each tile of `size` rows needs some row of the input and no pad is negative."""
         for low, high in chunks(self.extents[2], size):
             first = low * self.stride - self.pads[0]
             last = (high - 1) * self.stride - self.pads[0] + (self.kernel - 1) * self.dilation + 1
@@ -387,9 +389,11 @@ class Conv(Nest):
             return ceil(prod(self.y) * self.inner * taps / machine.target.vector.lanes)
         exact = self.op.contract.data == "block-exact"
         depth = up(self.inner, unit.k) * taps if exact else up(self.inner * taps, unit.k)
-        columns = sum(up((h - l) * plane, unit.n) for l, h in chunks(self.extents[2], sizes[2]))
+        columns = sum(
+            up((end - start) * plane, unit.n) for start, end in chunks(self.extents[2], sizes[2])
+        )
         if self.groups == 1:
-            rows = sum(up(h - l, unit.m) for l, h in chunks(self.extents[1], sizes[1]))
+            rows = sum(up(end - start, unit.m) for start, end in chunks(self.extents[1], sizes[1]))
         else:
             rows = self.groups * up(self.per_group, unit.m)
         macs = self.extents[0] * rows * columns * depth
@@ -404,7 +408,9 @@ class Conv(Nest):
         pads = [before, *self.pads[1:rank], after, *self.pads[rank + 1 :]]
         low, high = ranges[1]
         groups = 1 if self.groups == 1 else (high - low) // self.per_group
-        kept = {k: v for k, v in op.properties.items() if k[:4] in ("lhs_", "rhs_")}
+        kept: dict[str, Attribute | None] = {
+            k: v for k, v in op.properties.items() if k[:4] in ("lhs_", "rhs_")
+        }
         kept |= {k: op.properties[k] for k in ("strides", "dilations")}
         kept["pads"] = DenseArrayBase.from_list(i64, pads)
         kept["groups"] = IntegerAttr(groups, i64)

@@ -76,5 +76,3 @@ def _within(op: Operation, block: Block | None) -> Operation:
         assert parent is not None
         op = parent
     return op
-
-

@@ -11,7 +11,6 @@ from mxc.dialects.npu import ConstantOp
 from mxc.passes._machine.regions import Region, accesses, region_of
 
 
-
 def dependences(ops: Sequence[Operation]) -> list[list[int]]:
     """For each of `ops`, the earlier ones that it must come after.
 
@@ -80,7 +79,7 @@ class _Space:
         self._size += 1
 
     def _forget(self, region: Region) -> None:
-        """Drops what lies wholly in `region`, written anew without gaps: who meets it meets this."""
+        """Drops what lies wholly in `region`, which is written anew without gaps."""
         if not _is_solid(region):
             return
         begin, end = self._ends[:, : self._size]

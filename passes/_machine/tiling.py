@@ -41,9 +41,9 @@ class Tiling:
     def view(self, part: Part) -> SSAValue:
         """The memref that is `part`."""
         kind = memref_of(part.base)
-        if (part.offset, part.shape) == (0, kind.get_shape()):
-            if part.strides == row_major(part.shape):
-                return part.base
+        whole = (part.offset, part.shape) == (0, kind.get_shape())
+        if whole and part.strides == row_major(part.shape):
+            return part.base
         if part not in self._casts:
             self._casts[part] = self.add(cast_of(part)).results[0]
         return self._casts[part]

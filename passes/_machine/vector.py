@@ -151,7 +151,9 @@ def _of_conversion(
     found: list[Access] = []
     for index, value in enumerate(values):
         scales = value is op.scales
-        writes = value in ((op.codes, op.scales) if isinstance(op, npu.QuantizeOp) else (op.target,))
+        writes = value in (
+            (op.codes, op.scales) if isinstance(op, npu.QuantizeOp) else (op.target,)
+        )
         access = _access(
             index,
             value,
@@ -349,5 +351,3 @@ def tile_copy(op: CopyOp, tiling: Tiling) -> bool:
         tiling.store(tile, target.cut(ranges), purpose)
         tiling.release(tile)
     return True
-
-

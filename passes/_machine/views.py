@@ -82,7 +82,7 @@ class Part:
         return Part(self.base, self.offset, shape, tuple(self.strides[a] for a in other.order))
 
     def unsorted_like(self, outer: Part) -> Part:
-        """This, whose axes are those of `outer.sorted()`, with the axes of `outer`."""
+        """The part, whose axes are those of `outer.sorted()`, with the axes of `outer`."""
         shape, strides = [0] * len(self.shape), [0] * len(self.shape)
         for place, axis in enumerate(outer.order):
             shape[axis], strides[axis] = self.shape[place], self.strides[place]

@@ -21,7 +21,9 @@ def same(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
     return a.shape == b.shape and bool(((a.view(np.int32) == b.view(np.int32)) | nan).all())
 
 
-@pytest.mark.parametrize("passes", [MACHINE, "bufferize,plan-memory,schedule", "bufferize,place,plan-memory"])
+@pytest.mark.parametrize(
+    "passes", [MACHINE, "bufferize,plan-memory,schedule", "bufferize,place,plan-memory"]
+)
 @pytest.mark.parametrize("seed", range(60))
 def test_tensors_and_planned_buffers_agree(seed: int, passes: str) -> None:
     text, inputs = random_module(seed)

@@ -61,7 +61,7 @@ def test_malformed_json(data):
 
 def test_an_unknown_format_is_an_error():
     problem = Problem((X,), (), (Contraction("c", (Operand("x", (0,), "fp3"),)),))
-    with pytest.raises(BadInput, match="format 'fp3' has no layout costs; known: .*mxfp4"):
+    with pytest.raises(BadInput, match=r"format 'fp3' has no layout costs; known: .*mxfp4"):
         POLICIES["exact"](problem)
 
 
