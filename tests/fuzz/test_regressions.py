@@ -76,21 +76,63 @@ def slice_backwards() -> Fuzzed:
     return model([node], {"x": floats(5, 3)}, weights, y, tolerance=0)
 
 
+def of_constants(node: NodeProto, weights: Mapping[str, Any], tolerance: float) -> Fuzzed:
+    """A node that is evaluated while compiling, beside one that is not."""
+    kinds = {"y": np.dtype("float32"), "z": np.dtype("float32")}
+    nodes = [node, NODE("Neg", ["x"], ["z"])]
+    return model(nodes, {"x": floats(2)}, weights, kinds, tolerance=tolerance)
+
+
 def short_indices() -> Fuzzed:
     """Indices that do not reach the end of the other axes could not be evaluated."""
-    node = NODE("GatherElements", ["x", "i"], ["y"], axis=1)
-    i = np.array([[0, -1], [2, 1]])
-    y = {"y": np.dtype("float32")}
-    return model([node], {"x": floats(5, 3)}, {"i": i}, y, tolerance=0)
+    node = NODE("GatherElements", ["w", "i"], ["y"], axis=1)
+    return of_constants(node, {"w": floats(5, 3), "i": np.array([[0, -1], [2, 1]])}, 0)
 
 
 def lrn_of_batches() -> Fuzzed:
     """The evaluator of onnx counts the batch where it means the channels."""
-    y = {"y": np.dtype("float32")}
-    return model([NODE("LRN", ["x"], ["y"], size=3)], {"x": floats(3, 1, 2, 2)}, {}, y)
+    return of_constants(NODE("LRN", ["w"], ["y"], size=3), {"w": floats(3, 1, 2, 2)}, 1e-5)
 
 
-MODELS = [lrn_of_batches, half_matmul, loop_carried, slice_backwards, short_indices]
+def scalar_of_codes() -> Fuzzed:
+    """A folded constant without dimensions was given one."""
+    nodes = [
+        NODE("DequantizeLinear", ["q", "s"], ["d"]),
+        NODE("ReduceSum", ["d"], ["y"], keepdims=0),
+        NODE("Neg", ["x"], ["z"]),
+    ]
+    weights = {"q": np.arange(6, dtype=np.int8), "s": np.float32(0.5)}
+    kinds = {"y": np.dtype("float32"), "z": np.dtype("float32")}
+    return model(nodes, {"x": floats(2)}, weights, kinds)
+
+
+def mean_of_the_smaller() -> Fuzzed:
+    """The first term was not broadcast."""
+    weights = {"a": floats(2, 1), "b": floats(1, 3)}
+    return of_constants(NODE("Mean", ["a", "b"], ["y"]), weights, 1e-5)
+
+
+def unit_axes() -> Fuzzed:
+    """A tile and its source were copied with an axis of size 1 in different places."""
+    nodes = [
+        NODE("Transpose", ["x"], ["t"], perm=[1, 3, 2, 0]),
+        NODE("Add", ["t", "t"], ["y"]),
+        NODE("Reshape", ["y", "s"], ["z"]),
+    ]
+    kinds = {"y": np.dtype("float32"), "z": np.dtype("float32")}
+    return model(nodes, {"x": floats(2, 6, 6, 2)}, {"s": [3, 1, 6, 8]}, kinds, tolerance=0)
+
+
+MODELS = [
+    half_matmul,
+    loop_carried,
+    lrn_of_batches,
+    mean_of_the_smaller,
+    scalar_of_codes,
+    short_indices,
+    slice_backwards,
+    unit_axes,
+]
 
 
 @pytest.mark.parametrize("format", ["f32", "mxfp8"])
