@@ -147,7 +147,8 @@ class Recorder:
         commands: NDArray[Any] = self.commands[: device.count]
         if device.fault:
             number = int(device.fault_command)
-            command = commands[min(number, int(device.count) - 1)]
-            what = f"command {number} ({KINDS[command['kind']]}) {FAULTS[device.fault]}"
-            raise BackendError(what, at=layers[command["tag"]] if layers else "")
+            command: Any = commands[min(number, int(device.count) - 1)]
+            kind, tag = int(command["kind"]), int(command["tag"])
+            what = f"command {number} ({KINDS[kind]}) {FAULTS[int(device.fault)]}"
+            raise BackendError(what, at=layers[tag] if layers else "")
         return Timeline(commands, layers)
