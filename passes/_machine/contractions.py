@@ -25,7 +25,7 @@ from mxc.dialects.npu.memory import VECTOR, memref_of
 from mxc.dialects.npu.ops import Contraction
 from mxc.passes._machine.machine import Machine, up
 from mxc.passes._machine.ring import RingFull
-from mxc.passes._machine.tiling import Ranges, Tiling, chunks
+from mxc.passes._machine.tiling import MAX_TILES, Ranges, Tiling, chunks
 from mxc.passes._machine.vector import Written
 from mxc.passes._machine.views import Part
 from mxc.passes._machine.work import purpose_of
@@ -89,6 +89,8 @@ class Nest:
         """Every choice whose tiles, twice, fit into `room` bytes; the best first."""
         found: list[Choice] = []
         for sizes in self.candidates():
+            if prod(ceil(n / s) for s, n in self._pairs(sizes)) > MAX_TILES:
+                continue
             first = {axis: (0, min(s, n)) for axis, (s, n) in enumerate(self._pairs(sizes))}
             tiles = [(x, x.part.cut(x.cut(first))) for x in self.operands]
             moved = [(x, tile) for x, tile in tiles if not x.part.in_scratchpad]
@@ -368,7 +370,8 @@ class Conv(Nest):
         sizes = [total]
         while sizes[-1] > 1:
             sizes.append(-(-sizes[-1] // 2))
-        return [s for s in sizes if s == total or self._has_rows(s)]
+        few = [s for s in sizes if ceil(total / s) <= MAX_TILES]
+        return [s for s in few if s == total or self._has_rows(s)]
 
     def _has_rows(self, size: int) -> bool:
         """Whether each tile of `size` rows needs some row of the input and no pad is negative."""

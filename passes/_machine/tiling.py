@@ -77,6 +77,13 @@ class Tiling:
                 self.ring.give_back(place)
 
 
+MAX_TILES = 1 << 12
+"""Of one contraction: each becomes a few commands. With more it works on DRAM as a whole."""
+
+MAX_CHUNKS = 1 << 10
+"""Of one vector operation, likewise."""
+
+
 def chunks(size: int, step: int) -> list[tuple[int, int]]:
     """0 .. size in ranges of `step`, the last one maybe shorter."""
     return [(low, min(low + step, size)) for low in range(0, size, step)] or [(0, 0)]

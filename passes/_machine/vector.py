@@ -23,7 +23,7 @@ from mxc.dialects.npu.memory import memref_of
 from mxc.passes._machine.loops import extents, is_memref, maps_of
 from mxc.passes._machine.machine import up
 from mxc.passes._machine.ring import RingFull
-from mxc.passes._machine.tiling import Tiling, chunks
+from mxc.passes._machine.tiling import MAX_CHUNKS, Tiling, chunks
 from mxc.passes._machine.views import Part
 from mxc.passes._machine.work import purpose_of
 
@@ -253,6 +253,9 @@ def tile_vector(op: Operation, tiling: Tiling, written: Written) -> bool:
         if not moved or 2 * whole > tiling.ring.size:
             return False
         chosen = (-1, 1)
+    loop, step = chosen
+    if loop >= 0 and ceil(loops.extents[loop] / step) > MAX_CHUNKS:
+        return False
     try:
         _write(loops, chosen, tiling)
     except RingFull:
@@ -340,6 +343,8 @@ def tile_copy(op: CopyOp, tiling: Tiling) -> bool:
     while step > 1 and target.size // size * step * 4 > tiling.ring.size:
         step = -(-step // 2)
     if target.size // max(size, 1) * step * 2 > tiling.ring.size:
+        return False
+    if ceil(size / max(step, 1)) > MAX_CHUNKS:
         return False
     for low, high in chunks(size, step):
         ranges = {} if axis is None else {axis: (low, high)}

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from onnx import helper
 
 from mxc.driver import Options, compile_model
 from mxc.errors import MxcError
@@ -56,6 +57,15 @@ def attempt(seed: int, folder: Path, models: list[bytes]) -> bool:
 def test_damaged_models(tmp_path: Path) -> None:
     done = [attempt(seed, tmp_path, [rich_model()]) for seed in range(60)]
     assert 0 < sum(done) < len(done)
+
+
+def test_a_huge_dimension_is_not_unrolled(tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", 1, [1, 2**31])
+    y = helper.make_empty_tensor_value_info("y")
+    graph = helper.make_graph([helper.make_node("Softmax", ["x"], ["y"])], "g", [x], [y])
+    imports = [helper.make_opsetid("", 17)]
+    data = helper.make_model(graph, opset_imports=imports).SerializeToString()
+    assert survives(data, tmp_path, "mxfp8")
 
 
 @pytest.mark.slow
